@@ -1,0 +1,29 @@
+# Needs Python 3.10 to 3.14, make and git; everything else comes from the package index, as the lock file pins it.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint docs clean
+
+demo: .venv/ready  ## sandbox -> meltano run -> a DuckDB file, and a look at what arrived
+	@$(BIN)/python scripts/demo.py
+
+test: .venv/ready  ## everything that can be tested without an Apollo account
+	@$(BIN)/pytest
+
+lint: .venv/ready  ## style and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+docs: .venv/ready  ## write anew what docs/ and the catalog snapshot take from the code
+	@$(BIN)/python scripts/write_docs.py
+
+clean:
+	rm -rf .venv .meltano .demo
+
+.venv/ready: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15) and "tap-apollo needs Python 3.10 to 3.14: call make PYTHON=python3.12, say.")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv sync --quiet --frozen --inexact
+	@touch $@
