@@ -1,0 +1,120 @@
+"""One tolerant reader of Apollo's error replies, and the errors the tap raises.
+
+Apollo reports errors as JSON with ``error``, ``message``, ``error_code`` or ``error_details.code``, as plain
+text, or as HTML from the proxy in front of it. Every message made here is one line that names what happened and
+what to do; none quotes a reply's body, which may hold personal data or an echoed key.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import click
+from singer_sdk.exceptions import RetriableAPIError
+
+if TYPE_CHECKING:
+    import requests
+
+
+class ApolloError(click.ClickException):
+    """What ends a stream or the run, in one line for the user; the command line shows it without a traceback."""
+
+
+class SettingsError(ApolloError):
+    """A setting is missing, unknown or impossible; raised before the first request."""
+
+
+class CredentialsError(ApolloError):
+    """Apollo does not know the key or token: no stream can be read."""
+
+
+class ForbiddenError(ApolloError):
+    """The key or the plan does not give access to this endpoint: the other streams can still be read."""
+
+
+class RequestError(ApolloError):
+    """Apollo refuses this request, and would refuse it again."""
+
+
+class SyncError(ApolloError):
+    """The run is over, and something that was asked of it could not be done."""
+
+
+class TransientError(RetriableAPIError):
+    """A fault that may pass: worth another try, after ``retry_after`` seconds if Apollo named them."""
+
+    @property
+    def retry_after(self) -> int | None:
+        """Seconds until the exhausted rate window opens again, as Apollo's ``retry-after`` says."""
+        value = "" if self.response is None else self.response.headers.get("retry-after", "")
+        return int(value) if value.isdecimal() else None
+
+
+def decode(response: requests.Response) -> Any:  # noqa: ANN401
+    """Return the body of a successful reply, decoded once, whoever asks.
+
+    Raises:
+        TransientError: The body is not JSON: cut off, or a page of the proxy's.
+    """
+    if not hasattr(response, "decoded"):
+        try:
+            response.decoded = response.json()  # type: ignore[attr-defined]
+        except ValueError:
+            raise TransientError("the reply is not JSON", response) from None
+    return response.decoded  # type: ignore[attr-defined]
+
+
+def raise_for_reply(response: requests.Response, endpoint: str, remedy: str) -> None:
+    """Raise the error that a reply stands for; return if it is a success.
+
+    Args:
+        response: The reply.
+        endpoint: The endpoint, such as ``contacts/search``.
+        remedy: What gives a key access to the endpoint.
+
+    Raises:
+        CredentialsError: 401.
+        ForbiddenError: 403 from Apollo itself, or its twin, a 422 with code API_INACCESSIBLE.
+        TransientError: 429, 5xx, an HTML page from the proxy, a body that is not JSON.
+        RequestError: Any other refusal, redirects included (not followed: the key must not travel).
+    """
+    status = response.status_code
+    if status < HTTPStatus.MULTIPLE_CHOICES:
+        decode(response)
+        return
+    reply = _read(response)
+    code = reply.get("error_code") or _details(reply).get("code")
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise CredentialsError("Apollo does not accept the credentials (401): check `api_key` or `access_token`.")
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise TransientError("rate limit reached (429)", response)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise TransientError(f"server error ({status})", response)
+    if status == HTTPStatus.FORBIDDEN and _is_html(response):
+        raise TransientError("refused by the proxy in front of Apollo (403 with an HTML page)", response)
+    if status == HTTPStatus.FORBIDDEN and not code and "plan" in str(reply.get("message")):
+        raise ForbiddenError(f"the team's Apollo plan does not include {endpoint} (403): upgrade or deselect it.")
+    if status == HTTPStatus.FORBIDDEN or code == "API_INACCESSIBLE":
+        raise ForbiddenError(f"the credentials may not read {endpoint} ({status}): {remedy}, or deselect it.")
+    if status < HTTPStatus.BAD_REQUEST:
+        raise RequestError(f"{endpoint} answers with a redirect ({status}), which is not followed: check `api_url`.")
+    raise RequestError(f"Apollo refuses the request to {endpoint} ({status}{f', {code}' if code else ''}).")
+
+
+def _is_html(response: requests.Response) -> bool:
+    return "text/html" in response.headers.get("content-type", "")
+
+
+def _read(response: requests.Response) -> dict[str, Any]:
+    """Return an error reply as a mapping: an empty one if it is text, HTML or anything else."""
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _details(reply: dict[str, Any]) -> dict[str, Any]:
+    details = reply.get("error_details")
+    return details if isinstance(details, dict) else {}

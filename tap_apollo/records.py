@@ -1,0 +1,173 @@
+"""From Apollo's rows to rows of one type each, as the stream's schema says.
+
+Apollo mixes timestamp formats, leaves keys out, writes "loading" where a number will be and a made-up address where
+an e-mail was not revealed. ``RecordShaper`` is compiled once from a schema and then applied to every record.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from tap_apollo.schemas import LEFT_OUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Shape = Callable[[Any], Any]
+
+#: What Apollo sends in place of an address that the team has not revealed.
+PLACEHOLDER_EMAIL = "email_not_unlocked@domain.com"
+
+#: What Apollo sends in place of a statistic it is still computing.
+PLACEHOLDER_NUMBER = "loading"
+
+
+def timestamp(value: str) -> str:
+    """Return a timestamp in the one format the tap writes, ``2024-01-26T23:21:22.406000+00:00``.
+
+    Fixed width and always UTC, so that comparing two of them as text compares the moments.
+
+    Raises:
+        ValueError: The text is no ISO 8601 date or timestamp.
+    """
+    moment = datetime.datetime.fromisoformat(value.replace("Z", "+00:00"))
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.timezone.utc)
+    return moment.astimezone(datetime.timezone.utc).isoformat(timespec="microseconds")
+
+
+class RecordShaper:
+    """Shapes records as a schema says, and remembers what it could not keep."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        """Compile a schema.
+
+        Args:
+            schema: JSON Schema of a record; ``x-left-out`` of an object names properties to drop without a word.
+        """
+        self._shapes = self._properties("", schema)
+        self._known = {*self._shapes, *schema.get(LEFT_OUT, ())}
+        self._reported: set[str] = set()
+        self._news: list[str] = []
+
+    def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the record with the schema's properties only, each of its type or null."""
+        shapes = self._shapes
+        if not self._known.issuperset(record):
+            for name in sorted(record.keys() - self._known):
+                self._known.add(name)
+                self._news.append(f"property `{name}` is not in the schema and was not loaded")
+        return {name: shapes[name](value) for name, value in record.items() if name in shapes}
+
+    def news(self) -> list[str]:
+        """Return, once each, what was lost since the last call: unknown properties and values of another type."""
+        news, self._news = self._news, []
+        return news
+
+    def _properties(self, path: str, schema: Mapping[str, Any]) -> dict[str, Shape]:
+        return {name: self._property(f"{path}{name}", node) for name, node in schema.get("properties", {}).items()}
+
+    def _property(self, path: str, schema: Mapping[str, Any]) -> Shape:
+        """Return the function that shapes the values of one property."""
+        kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        kind = next(name for name in kinds if name != "null")
+        if kind == "object":
+            convert = _object(self._properties(f"{path}.", schema), frozenset(schema.get(LEFT_OUT, ())))
+        elif kind == "array":
+            convert = _array(self._property(f"{path}[]", schema["items"]))
+        else:
+            convert = _SCALARS[schema.get("format", kind)]
+
+        def shape(value: Any) -> Any:  # noqa: ANN401
+            if value is None:
+                return None
+            try:
+                return convert(value)
+            except (TypeError, ValueError):
+                if path not in self._reported:
+                    self._reported.add(path)
+                    expected = schema.get("format", kind)
+                    self._news.append(f"`{path}` held a {type(value).__name__} that is no {expected}, loaded as null")
+                return None
+
+        return shape
+
+
+def _object(shapes: Mapping[str, Shape], left_out: frozenset[str]) -> Shape:
+    def convert(value: Any) -> dict[str, Any]:  # noqa: ANN401
+        if value == []:  # an empty map, as Apollo writes it in places
+            return {}
+        if not isinstance(value, dict):
+            raise TypeError
+        # Unknown properties of a nested object are kept: it lands in one semi-structured column.
+        return {
+            name: shapes[name](item) if name in shapes else item for name, item in value.items() if name not in left_out
+        }
+
+    return convert
+
+
+def _array(item: Shape) -> Shape:
+    def convert(value: Any) -> list[Any]:  # noqa: ANN401
+        # A bare value where a list belongs is a list of one.
+        return [item(element) for element in (value if isinstance(value, list) else [value])]
+
+    return convert
+
+
+def _string(value: Any) -> str | None:  # noqa: ANN401
+    if isinstance(value, str):
+        return None if value == PLACEHOLDER_EMAIL else value
+    return json.dumps(value)
+
+
+def _number(value: Any) -> float | None:  # noqa: ANN401
+    if value == PLACEHOLDER_NUMBER:
+        return None
+    number = float(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+        raise TypeError
+    return number
+
+
+def _integer(value: Any) -> int | None:  # noqa: ANN401
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str):
+        return None if value == PLACEHOLDER_NUMBER else int(value)
+    raise TypeError
+
+
+def _boolean(value: Any) -> bool:  # noqa: ANN401
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value in {"true", "false"}:
+        return value == "true"
+    raise TypeError
+
+
+def _timestamp(value: Any) -> str | None:  # noqa: ANN401
+    if not isinstance(value, str):
+        raise TypeError
+    return timestamp(value) if value else None
+
+
+def _date(value: Any) -> str | None:  # noqa: ANN401
+    if not isinstance(value, str):
+        raise TypeError
+    return timestamp(value)[:10] if value else None
+
+
+_SCALARS: dict[str, Shape] = {
+    "string": _string,
+    "number": _number,
+    "integer": _integer,
+    "boolean": _boolean,
+    "date-time": _timestamp,
+    "date": _date,
+}

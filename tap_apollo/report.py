@@ -1,0 +1,62 @@
+"""What went wrong in a run, collected while the other streams go on, and whether the run counts as failed."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from tap_apollo.errors import SyncError
+
+if TYPE_CHECKING:
+    from tap_apollo.errors import ApolloError
+
+
+class SyncReport:
+    """Collects the streams that were forbidden, incomplete or failed.
+
+    Attributes:
+        fatal: The error after which no stream can be read, if there was one.
+    """
+
+    def __init__(self, logger: logging.Logger, *, strict: bool) -> None:
+        """Start an empty report.
+
+        Args:
+            logger: Where each entry is said at once.
+            strict: Whether a forbidden or incomplete stream fails the run.
+        """
+        self._logger = logger
+        self._strict = strict
+        self._failures: list[str] = []
+        self.fatal: ApolloError | None = None
+
+    def forbidden(self, stream: str, reason: str) -> None:
+        """Note a stream that the key may not read: skipped, a failure under ``strict``."""
+        self._note(f"Stream {stream} was skipped: {reason}")
+
+    def incomplete(self, stream: str, reason: str) -> None:
+        """Note a stream of which records are missing: a failure under ``strict``."""
+        self._note(f"Stream {stream} is incomplete: {reason}.")
+
+    def failed(self, stream: str, reason: str) -> None:
+        """Note a stream that ended early: always a failure."""
+        self._failures.append(stream)
+        self._logger.error("Stream %s failed: %s What it wrote before stays valid; run again.", stream, reason)
+
+    def raise_for_failures(self) -> None:
+        """End the run with an error if anything in the report calls for one.
+
+        Raises:
+            ApolloError: The fatal error, or the list of failed streams.
+        """
+        if self.fatal is not None:
+            raise self.fatal
+        if self._failures:
+            names = ", ".join(dict.fromkeys(self._failures))
+            msg = f"The sync did not do all it was asked: see the messages above on {names}."
+            raise SyncError(msg)
+
+    def _note(self, message: str) -> None:
+        if self._strict:
+            self._failures.append(message.split()[1])
+        self._logger.log(logging.ERROR if self._strict else logging.WARNING, message)

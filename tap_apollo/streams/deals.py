@@ -1,0 +1,49 @@
+"""Deals, which Apollo's API calls opportunities, and their stages."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from typing import TYPE_CHECKING
+
+from tap_apollo.client import ApolloStream, PagedStream
+from tap_apollo.streams.base import CustomFieldsMixin
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from singer_sdk.helpers.types import Context, Record
+
+
+class Deals(CustomFieldsMixin, PagedStream):
+    """Deals of all pipelines."""
+
+    name = "deals"
+    path = "/opportunities/search"
+    scope = "deals/api/v1/opportunities/search"
+    oauth_scope = "opportunities_list"
+    records_key = "opportunities"
+    modality = "opportunity"
+
+    @override
+    def post_process(self, row: Record, context: Context | None = None) -> Record | None:
+        """Fill ``created_at``, which Apollo has renamed; the id of a deal begins with its moment of creation."""
+        row["created_at"] = (
+            row.get("opportunity_created_at")
+            or row.get("created_at")
+            or datetime.datetime.fromtimestamp(int(row["id"][:8], 16), tz=datetime.timezone.utc).isoformat()
+        )
+        return super().post_process(row, context)
+
+
+class DealStages(ApolloStream):
+    """The stages that deals move through, each of one pipeline."""
+
+    name = "deal_stages"
+    path = "/opportunity_stages"
+    scope = "deals/api/v1/opportunity_stages/index"
+    oauth_scope = "opportunity_stages_list"
+    records_key = "opportunity_stages"
