@@ -176,16 +176,15 @@ class ApolloStream(RESTStream[PageRequest]):
 
     @override
     def parse_response(self, response: requests.Response) -> Iterable[Record]:
-        page = self.read_page(decode(response))
-        self._paginator.receive(page)
+        try:
+            page = self.read_page(decode(response))
+            self._paginator.receive(page)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ApolloError(f"{self.endpoint} gave a reply of a form that is not known.") from error
         return page.records
 
     def read_page(self, reply: Any) -> Page:  # noqa: ANN401
-        """Return the page in a reply: for a list that comes whole, all of its rows.
-
-        Raises:
-            ApolloError: The reply has not the form that the endpoint is known to give.
-        """
+        """Return the page in a reply: for a list that comes whole, all of its rows."""
         records = self.read_records(reply)
         return Page(records, per_page=max(len(records), 1), total=len(records))
 
@@ -193,11 +192,11 @@ class ApolloStream(RESTStream[PageRequest]):
         """Return the rows of a reply.
 
         Raises:
-            ApolloError: There is no list of rows where the endpoint gives one.
+            TypeError: There is no list of rows where the endpoint gives one.
         """
-        records = reply.get(self.records_key) if self.records_key and isinstance(reply, dict) else reply
+        records = reply[self.records_key] if self.records_key else reply
         if not isinstance(records, list):
-            raise ApolloError(f"{self.endpoint} gave no list of {self.records_key or 'rows'}.")
+            raise TypeError
         return records
 
     @override

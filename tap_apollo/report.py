@@ -32,11 +32,11 @@ class SyncReport:
 
     def forbidden(self, stream: str, reason: str) -> None:
         """Note a stream that the key may not read: skipped, a failure under ``strict``."""
-        self._note(f"Stream {stream} was skipped: {reason}")
+        self._note(stream, f"Stream {stream} was skipped: {reason}")
 
     def incomplete(self, stream: str, reason: str) -> None:
         """Note a stream of which records are missing: a failure under ``strict``."""
-        self._note(f"Stream {stream} is incomplete: {reason}.")
+        self._note(stream, f"Stream {stream} is incomplete: {reason}.")
 
     def failed(self, stream: str, reason: str) -> None:
         """Note a stream that ended early: always a failure."""
@@ -56,7 +56,7 @@ class SyncReport:
             msg = f"The sync did not do all it was asked: see the messages above on {names}."
             raise SyncError(msg)
 
-    def _note(self, message: str) -> None:
+    def _note(self, stream: str, message: str) -> None:
         if self._strict:
-            self._failures.append(message.split()[1])
+            self._failures.append(stream)
         self._logger.log(logging.ERROR if self._strict else logging.WARNING, message)

@@ -54,6 +54,8 @@ def whole_list(
     for _ in range(1 + REREADS):
         number = 1
         while True:
+            if pages == max_pages:
+                return Outcome(complete=False, pages=pages, first=first)
             page = yield PageRequest(number, filters or {})
             pages += 1
             first = first or next(iter(page.records), None)
@@ -63,8 +65,6 @@ def whole_list(
             seen.update(record["id"] for record in page.records)
             if last or reached:
                 break
-            if pages == max_pages:
-                return Outcome(complete=False, pages=pages, first=first)
             if (number + 1) * page.per_page > display_limit:
                 return Outcome(complete=False, pages=pages, first=first, shortfall=_beyond(number, page))
             number += 1
@@ -106,8 +106,6 @@ def windowed(
     pages = 0
     shortfalls: list[str] = []
     for filters in windows:
-        if pages == max_pages:
-            return Outcome(complete=False, pages=pages, shortfall="; ".join(shortfalls))
         left = None if max_pages is None else max_pages - pages
         outcome = yield from whole_list(filters, max_pages=left, display_limit=display_limit)
         pages += outcome.pages

@@ -51,15 +51,18 @@ class NewestFirstStream(IncrementalStream):
 
     @override
     def new_walk(self, context: Context | None) -> Walk:
-        since = self.since(context) or ""
-        return whole_list(below=lambda record: self._key(record) < since, max_pages=self.max_pages)
+        since = self.since(context)
+        if since is None:
+            return whole_list(max_pages=self.max_pages)
+        return whole_list(below=lambda record: (self._key(record) or since) < since, max_pages=self.max_pages)
 
     @override
     def head(self, outcome: Outcome) -> str | None:
         return self._key(outcome.first) if outcome.first else None
 
-    def _key(self, record: Record) -> str:
-        return timestamp(record[cast("str", self.replication_key)])
+    def _key(self, record: Record) -> str | None:
+        value = record.get(cast("str", self.replication_key))
+        return None if value is None else timestamp(value)
 
 
 class WindowedStream(IncrementalStream):

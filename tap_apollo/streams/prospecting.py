@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_apollo.paging import Walk
+    from tap_apollo.paging import Outcome, Walk
 
 
 class People(PagedStream):
@@ -32,6 +32,8 @@ class People(PagedStream):
     records_key = "people"
     primary_keys = ("search", "id")
     state_partitioning_keys = ()
+
+    _pages_read = 0
 
     @property
     @override
@@ -47,8 +49,20 @@ class People(PagedStream):
         if context is None:  # what the SDK passes when there are no partitions
             return nothing()
         search = self._searches[context["search"]]
-        limits = [limit for limit in (search.get("max_pages"), self.max_pages) if limit]
+        limits = [limit for limit in (search.get("max_pages"), self.max_pages) if limit is not None]
         return whole_list(nested(search["filters"]), max_pages=min(limits, default=None))
+
+    @property
+    @override
+    def max_pages(self) -> int | None:
+        """What the searches before have left of the page limit."""
+        limit = super().max_pages
+        return None if limit is None else limit - self._pages_read
+
+    @override
+    def walk_ended(self, outcome: Outcome, context: Context | None) -> None:
+        super().walk_ended(outcome, context)
+        self._pages_read += outcome.pages
 
     @override
     def read_page(self, reply: Any) -> Page:
