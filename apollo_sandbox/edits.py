@@ -1,0 +1,90 @@
+"""Colleagues at work: edits of the team's data between the requests of a client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from apollo_sandbox.ids import Kind
+
+if TYPE_CHECKING:
+    from apollo_sandbox.collection import Collection
+    from apollo_sandbox.world import World
+
+_MIXTURE = (
+    *["touch_contact"] * 8,
+    *["add_contact"] * 4,
+    *["delete_contact"] * 3,
+    *["touch_account"] * 4,
+    *["add_account"] * 2,
+    "delete_account",
+    *["touch_deal"] * 2,
+    "add_deal",
+    "delete_deal",
+    *["touch_task"] * 2,
+    "add_task",
+    "delete_task",
+)
+NAMED_EDITS = (*dict.fromkeys(_MIXTURE), "enroll_contact")
+_MOVES_STAGE = 0.3
+
+
+class Colleagues:
+    """Make edits, in an order that depends on the seed alone."""
+
+    def __init__(self, world: World, edits_per_request: float) -> None:
+        """Work on this world; a fraction of an edit per request adds up."""
+        self._world = world
+        self._pace = edits_per_request
+        self._due = 0.0
+        self._dice = world.ids.dice(Kind.EDIT, 0)
+
+    def before_request(self) -> None:
+        """Make the edits that are due before a request."""
+        self._due += self._pace
+        while self._due >= 1:
+            self._due -= 1
+            self.edit()
+
+    def edit(self) -> dict[str, Any]:
+        """Make one edit of whatever kind comes next; tells which and of what."""
+        name = self._dice.pick(_MIXTURE)
+        verb, noun = name.split("_")
+        options: dict[str, Any] = {}
+        if verb != "add":
+            row_id = self._any_of(noun)
+            if row_id is None:
+                verb = "add"
+            else:
+                options = self._options(verb, noun)
+                options[f"{noun}_id"] = row_id
+        return self.named_edit(f"{verb}_{noun}", options)
+
+    def named_edit(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Make one particular edit."""
+        if name not in NAMED_EDITS:
+            message = f"edit must be one of {', '.join(NAMED_EDITS)}, not {name!r}"
+            raise ValueError(message)
+        created_id = getattr(self._world, name)(**options)
+        return {"edit": name, **options, **({"id": created_id} if created_id else {})}
+
+    def _options(self, verb: str, noun: str) -> dict[str, Any]:
+        catalog = self._world.catalog
+        stages = {
+            "contact": catalog.contact_stages,
+            "account": catalog.account_stages,
+            "deal": catalog.deal_stages,
+        }
+        if verb == "touch" and noun in stages and self._dice.chance(_MOVES_STAGE):
+            return {"stage": self._dice.whole(0, len(stages[noun]) - 1)}
+        return {}
+
+    def _any_of(self, noun: str) -> str | None:
+        world = self._world
+        collections: dict[str, Collection[Any]] = {
+            "contact": world.contacts,
+            "account": world.accounts,
+            "deal": world.deals,
+            "task": world.tasks,
+        }
+        rows = collections[noun].order("default").rows
+        return self._dice.pick(rows).id if rows else None

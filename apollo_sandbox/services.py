@@ -1,0 +1,103 @@
+"""The parts a running sandbox is made of, and one request as an endpoint sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from apollo_sandbox.clock import SECOND, Clock
+from apollo_sandbox.credits import CREDIT_TYPES, CreditMeter
+from apollo_sandbox.edits import Colleagues
+from apollo_sandbox.faults import FaultBox
+from apollo_sandbox.ids import Dice, Kind
+from apollo_sandbox.jobs import Jobs
+from apollo_sandbox.ledger import Ledger
+from apollo_sandbox.oauth import OAuth
+from apollo_sandbox.params import Params
+from apollo_sandbox.rate_limits import REPORTED_ACTIONS, RateLimiter
+from apollo_sandbox.rows import workspace
+from apollo_sandbox.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from apollo_sandbox.settings import Settings
+
+
+class Services:
+    """Everything behind the endpoints, wired together once."""
+
+    def __init__(self, settings: Settings, monotonic: Callable[[], float]) -> None:
+        """Create the team and everything that watches over its use."""
+        self.settings = settings
+        self.clock = Clock(settings.start_ms, settings.clock_speed, monotonic)
+        self.ledger = Ledger()
+        self.limiter = RateLimiter(settings.plan, self.clock, settings.limit)
+        self.credits = CreditMeter(settings, self.clock, self.ledger)
+        self.oauth = OAuth(settings, self.clock)
+        self.world = World(settings, self.clock)
+        self.colleagues = Colleagues(self.world, settings.edits_per_request)
+        self.faults = FaultBox(self.world.ids.dice(Kind.FAULT, 0), settings.fault)
+        self.jobs = Jobs(
+            self.world.ids,
+            self.clock,
+            int(settings.enrichment_seconds * SECOND),
+            int(settings.export_seconds * SECOND),
+        )
+        self.luck = self.world.ids.dice(Kind.REQUEST, 0)
+
+    def reset(self) -> None:
+        """Forget what clients did: the ledger's figures and the rate windows."""
+        self.ledger.reset()
+        self.limiter.reset()
+
+    def counts(self) -> dict[str, int]:
+        """Tell how many rows a complete sync of each stream of the tap must deliver."""
+        world, catalog = self.world, self.world.catalog
+        with world.lock:
+            return {
+                "contacts": len(world.contacts),
+                "contact_sequence_statuses": sum(len(one.enrollments) for one in world.contacts),
+                "contact_stages": len(catalog.contact_stages),
+                "accounts": len(world.accounts),
+                "account_stages": len(catalog.account_stages),
+                "deals": len(world.deals),
+                "deal_stages": len(catalog.deal_stages),
+                "lists": len(catalog.labels),
+                "fields": len(workspace.fields(world)),
+                "custom_fields": len(catalog.custom_fields),
+                "sequences": len(world.sequences),
+                "email_schedules": len(catalog.schedules),
+                "outreach_emails": len(world.outreach_emails),
+                "tasks": len(world.tasks),
+                "calls": len(world.calls),
+                "conversations": len(world.conversations),
+                "users": len(world.users),
+                "user_profile": 1,
+                "email_accounts": len(world.users),
+                "api_usage_stats": len(REPORTED_ACTIONS),
+                "credit_usage_stats": len(CREDIT_TYPES),
+            }
+
+
+@dataclass
+class Call:
+    """One request, once it is authenticated and within the limits."""
+
+    services: Services
+    action: str
+    params: Params = field(default_factory=Params)
+    path: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
+    pages_back: int = 0
+    total_error: int = 0
+
+    @property
+    def world(self) -> World:
+        """Give the team's data."""
+        return self.services.world
+
+    @property
+    def luck(self) -> Dice:
+        """Give the dice of this run of the sandbox, which no two requests share."""
+        return self.services.luck
