@@ -1,0 +1,88 @@
+"""The command line, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.singer import config_for
+
+if TYPE_CHECKING:
+    from apollo_sandbox import Sandbox
+
+
+def tap(*arguments: str, config: dict[str, Any] | None = None, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tap_apollo", *arguments]
+    if config is not None:
+        path = folder / "config.json"
+        path.write_text(json.dumps(config), encoding="utf-8")
+        command += ["--config", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, timeout=120)
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_discovery_needs_no_settings(tmp_path: Path) -> None:
+    done = tap("--discover", folder=tmp_path)
+    assert done.returncode == 0
+    assert len(json.loads(done.stdout)["streams"]) == 22
+
+
+def test_about_marks_the_secrets(tmp_path: Path) -> None:
+    about = json.loads(tap("--about", "--format=json", folder=tmp_path).stdout)
+    secret = {name for name, node in about["settings"]["properties"].items() if node.get("secret")}
+    assert secret == {"api_key", "access_token"}
+
+
+@pytest.mark.parametrize("arguments", [(), ("--test",)])
+def test_a_misspelt_setting_is_one_line(tmp_path: Path, sandbox: Sandbox, arguments: tuple[str, ...]) -> None:
+    before = sandbox.ledger.as_dict()["requests_total"]
+    config = {**config_for(sandbox), "lookback_day": 3}
+    done = tap(*arguments, config=config, folder=tmp_path)
+    assert done.returncode == 1
+    assert last_line(done) == "Error: Unknown setting `lookback_day`: did you mean `lookback_days`?"
+    assert sandbox.ledger.as_dict()["requests_total"] == before
+
+
+@pytest.mark.parametrize("arguments", [(), ("--test",)])
+def test_a_wrong_key_is_one_line(tmp_path: Path, sandbox: Sandbox, arguments: tuple[str, ...]) -> None:
+    done = tap(*arguments, config={**config_for(sandbox), "api_key": "wrong-key-of-mine"}, folder=tmp_path)
+    assert done.returncode == 1
+    assert last_line(done).startswith("Error: Apollo does not accept the credentials (401)")
+    assert "wrong-key-of-mine" not in done.stderr
+    assert "unhandled" not in done.stderr
+
+
+def test_the_connection_test_passes(tmp_path: Path, sandbox: Sandbox) -> None:
+    done = tap("--test", config=config_for(sandbox), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_catalog_selects_streams_and_columns_and_a_state_goes_on(tmp_path: Path, sandbox: Sandbox) -> None:
+    catalog = json.loads(tap("--discover", folder=tmp_path).stdout)
+    for stream in catalog["streams"]:
+        for entry in stream["metadata"]:
+            if entry["breadcrumb"] == []:
+                entry["metadata"]["selected"] = stream["tap_stream_id"] == "contacts"
+            elif entry["breadcrumb"] == ["properties", "email"]:
+                entry["metadata"]["selected"] = False
+    (tmp_path / "catalog.json").write_text(json.dumps(catalog), encoding="utf-8")
+    first = tap("--catalog", "catalog.json", config=config_for(sandbox), folder=tmp_path)
+    messages = [json.loads(line) for line in first.stdout.splitlines()]
+    records = [message["record"] for message in messages if message["type"] == "RECORD"]
+    assert {message["stream"] for message in messages if "stream" in message} == {"contacts"}
+    assert len(records) == 250
+    assert not any("email" in record for record in records)
+    assert all("updated_at" in record for record in records)
+
+    (tmp_path / "state.json").write_text(json.dumps(messages[-1]["value"]), encoding="utf-8")
+    second = tap("--catalog", "catalog.json", "--state", "state.json", config=config_for(sandbox), folder=tmp_path)
+    assert 0 < second.stdout.count('"RECORD"') < 100
