@@ -1,0 +1,114 @@
+"""The main job, as a user runs it: sandbox, ``meltano run``, a DuckDB file, and a look at what arrived.
+
+Needs no Apollo account and no key, and leaves what it makes in ``.demo/``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from apollo_sandbox import Sandbox, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = ROOT / ".demo"
+
+#: Two questions a sales team asks of its data, each over tables that only join if the foreign keys are right.
+QUERIES = {
+    "Which sequences get answers?": """
+        select s.name as sequence, count(*) as emails, count(*) filter (e.replied) as replies
+        from outreach_emails e join sequences s on s.id = e.emailer_campaign_id
+        group by s.name order by replies desc, emails desc, sequence limit 5
+    """,
+    "What is in the pipeline, by stage?": """
+        select st.name as stage, count(*) as deals, round(sum(d.amount)) as amount
+        from deals d join deal_stages st on st.id = d.opportunity_stage_id
+        where not st.is_closed group by st.name, st.display_order order by st.display_order limit 5
+    """,
+}
+
+
+def run_meltano(*arguments: str, environment: Mapping[str, str]) -> None:
+    """Run Meltano on this repository's project, with a state of the demo's own.
+
+    Raises:
+        SystemExit: Meltano failed; what it said is printed.
+    """
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("meltano")), "--environment=sandbox", *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "MELTANO_DATABASE_URI": f"sqlite:///{DEMO}/meltano.db",
+            "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "NO_COLOR": "1",
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{done.stdout}\nmeltano {' '.join(arguments)} ended with {done.returncode}.")
+
+
+def main() -> None:
+    """Run the demo."""
+    began = time.monotonic()
+    shutil.rmtree(DEMO, ignore_errors=True)
+    DEMO.mkdir()
+    warehouse = DEMO / "warehouse.duckdb"
+    with Sandbox(Settings()).serve() as sandbox:
+        environment = {"TAP_APOLLO_API_URL": sandbox.url, "TARGET_DUCKDB_FILEPATH": str(warehouse)}
+        print(f"A sandbox with {len(sandbox.world.contacts):,} contacts runs at {sandbox.url}.")
+        print("meltano run --install tap-apollo target-duckdb", flush=True)
+        run_meltano("run", "--install", "tap-apollo", "target-duckdb", environment=environment)
+        there, ledger = sandbox.counts(), sandbox.ledger.as_dict()
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        connection.execute("set schema = 'apollo'")
+        show_rows(connection, there)
+        print(f"\nRequests made: {ledger['requests_total']}. Credits spent: {ledger['credits_spent']}.")
+        for question, query in QUERIES.items():
+            print(f"\n{question}")
+            print(connection.sql(query))
+    print(f"The tables are in {warehouse.relative_to(ROOT)}. It took {time.monotonic() - began:.0f} s.")
+
+
+def show_rows(connection: duckdb.DuckDBPyConnection, there: Mapping[str, int]) -> None:
+    """Print, stream by stream, the rows in the sandbox and the rows in DuckDB.
+
+    Raises:
+        SystemExit: They differ.
+    """
+    tables = {name for (name,) in rows(connection, "select table_name from duckdb_tables()")}
+    print(f"\n{'stream':<28}{'sandbox':>10}{'DuckDB':>10}")
+    wrong = []
+    for stream, expected in there.items():
+        arrived = rows(connection, f"select count(*) from {stream}")[0][0] if stream in tables else 0  # noqa: S608
+        print(f"{stream:<28}{expected:>10,}{arrived:>10,}")
+        if arrived != expected:
+            wrong.append(stream)
+    found = rows(connection, "select count(*) from people")[0][0]
+    print(f"{'people':<28}{'a search':>10}{found:>10,}")
+    if wrong:
+        sys.exit(f"These did not arrive whole: {', '.join(wrong)}.")
+
+
+def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+    """Return the rows that a query finds."""
+    return connection.execute(query).fetchall()
+
+
+if __name__ == "__main__":
+    main()
