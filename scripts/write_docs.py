@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tap_apollo import schemas
 from tap_apollo.settings import SETTINGS
 from tap_apollo.streams import STREAMS
-from tap_apollo.streams.base import DerivedStream, NewestFirstStream, WindowedStream
+from tap_apollo.streams.base import DerivedStream, FrontierStream, NewestFirstStream, WindowedStream
 from tap_apollo.tap import TapApollo
 
 if TYPE_CHECKING:
@@ -58,8 +58,10 @@ def streams_page(tap: TapApollo) -> str:
 def _reading(stream: ApolloStream) -> str:
     if isinstance(stream, NewestFirstStream):
         return f"incremental by `{stream.replication_key}`, newest first"
+    if isinstance(stream, FrontierStream):
+        return "incremental, newest first, whole once a day"
     if isinstance(stream, WindowedStream):
-        return f"incremental by `{stream.replication_key}`, windows of {stream.window_days} days, with lookback"
+        return f"incremental by `{stream.replication_key}`, date windows, with lookback"
     if isinstance(stream, DerivedStream):
         return "with its parent"
     return "whole"

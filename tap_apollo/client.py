@@ -1,12 +1,16 @@
-"""What every stream shares: the request, the envelope, retries, errors and the walk behind the pages."""
+"""What every stream shares: the request, the reply, retries, errors, and the walk behind the pages."""
 
 from __future__ import annotations
 
+import enum
 import itertools
 import sys
+import time
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import backoff
 import requests
+from singer_sdk import metrics
 from singer_sdk.exceptions import RetriableAPIError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.pagination import BaseAPIPaginator
@@ -21,7 +25,7 @@ from tap_apollo.errors import (
     decode,
     raise_for_reply,
 )
-from tap_apollo.paging import Outcome, Page, PageRequest, Walk, one_page, whole_list
+from tap_apollo.paging import DISPLAY_LIMIT, FilterIgnoredError, Listing, ListWalk, OnePage, Page, PageRequest
 from tap_apollo.records import RecordShaper
 
 if sys.version_info >= (3, 12):
@@ -30,38 +34,53 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
 
     from backoff.types import Details
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.streams.rest import HTTPRequest, PageContext
 
     from tap_apollo.auth import Auth
+    from tap_apollo.paging import Outcome, Walk
     from tap_apollo.tap import TapApollo
-
-#: Rows asked for on a page: the most Apollo allows (more is a 422, not a clamp).
-PER_PAGE = 100
 
 #: Longest wait, in seconds, for a rate window that Apollo says is exhausted: an hourly window and a little more.
 MAX_WAIT = 3900
 
 MAX_TRIES = 5
 
+#: What code that reads a reply raises if the reply has not the form it is known to have.
+UNKNOWN_FORM = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+class Metric(enum.Enum):
+    """Metrics of the tap's own, beside the SDK's."""
+
+    MISSING_RECORDS = "missing_records"
+
 
 class WalkPaginator(BaseAPIPaginator[PageRequest]):
     """Drives a walk from the SDK's request loop.
 
     Attributes:
-        outcome: How the walk ended; None before its end.
+        outcome: How the walk ended; None before its end, and for good if the page limit or an error stopped it.
     """
 
-    def __init__(self, walk: Walk) -> None:
-        """Ask the walk for its first page; a walk that wants none is finished at once."""
-        self._walk = walk
+    def __init__(self, walk: Walk, *, max_pages: int | None = None, on_page: Callable[[], None]) -> None:
+        """Ask the walk for its first page; a walk that wants none is finished at once.
+
+        Args:
+            walk: What decides which pages to read.
+            max_pages: Most pages to read.
+            on_page: Called when the records of a page are delivered.
+        """
+        self._pages = walk.pages()
+        self._max_pages = max_pages
+        self._on_page = on_page
         self.outcome: Outcome | None = None
         self._next = self._step(None)
-        super().__init__(self._next or PageRequest(0))
-        self._finished = self._next is None
+        super().__init__(self._next or PageRequest())
+        self._finished = self._next is None or max_pages == 0
 
     def receive(self, page: Page) -> None:
         """Hand a page to the walk, which may take records out of it, and note what it wants next."""
@@ -69,7 +88,8 @@ class WalkPaginator(BaseAPIPaginator[PageRequest]):
 
     @override
     def get_next(self, response: requests.Response) -> PageRequest | None:
-        return self._next
+        self._on_page()
+        return None if self.count == self._max_pages else self._next
 
     @override
     def continue_if_empty(self, response: requests.Response) -> bool:
@@ -78,7 +98,7 @@ class WalkPaginator(BaseAPIPaginator[PageRequest]):
 
     def _step(self, page: Page | None) -> PageRequest | None:
         try:
-            return next(self._walk) if page is None else self._walk.send(page)
+            return next(self._pages) if page is None else self._pages.send(page)
         except StopIteration as end:
             self.outcome = end.value
             return None
@@ -95,7 +115,7 @@ class ApolloStream(RESTStream[PageRequest]):
     """
 
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE  # RecordShaper conforms each record, once.
-    STATE_MSG_FREQUENCY = PER_PAGE
+    STATE_MSG_FREQUENCY = sys.maxsize  # STATE comes after each page, when a later run can go on from there.
     allow_redirects = False  # requests would carry `x-api-key` to the other host.
 
     scope: ClassVar[str | None]
@@ -147,7 +167,7 @@ class ApolloStream(RESTStream[PageRequest]):
     @property
     def remedy(self) -> str:
         """What to do about credentials that may not read the endpoint."""
-        if "access_token" in self.config:
+        if self._tap.credential == "access_token":
             return f"the missing scope is {self.oauth_scope}; authorize the app again with it"
         if self.scope is None:
             return "only a master key may; use one"
@@ -156,7 +176,7 @@ class ApolloStream(RESTStream[PageRequest]):
     @override
     def get_http_request(self, *, page: PageContext[PageRequest]) -> HTTPRequest:
         request = super().get_http_request(page=page)
-        parameters = self.page_parameters(page.next_page_token or PageRequest(1))
+        parameters = self.page_parameters(page.next_page_token or PageRequest())
         if request.method == "POST":
             request.data = parameters
         else:
@@ -165,28 +185,26 @@ class ApolloStream(RESTStream[PageRequest]):
 
     def page_parameters(self, request: PageRequest) -> dict[str, Any]:
         """Return what to send for one page: for a list that comes whole, no page number."""
-        return {**self.parameters, **request.filters}
+        return {**self.parameters, **request.parameters}
 
     # The reply
 
     @override
     def validate_response(self, response: requests.Response) -> None:
         self._tap.reached = True
-        raise_for_reply(response, self.endpoint, self.remedy)
+        raise_for_reply(response, self.endpoint, self.remedy, self._tap.credential)
 
     @override
     def parse_response(self, response: requests.Response) -> Iterable[Record]:
-        try:
-            page = self.read_page(decode(response))
-            self._paginator.receive(page)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ApolloError(f"{self.endpoint} gave a reply of a form that is not known.") from error
+        page = self.read_page(decode(response))
+        if not all(isinstance(record, dict) for record in page.records):
+            raise TypeError("a row is no object")
+        self._paginator.receive(page)
         return page.records
 
     def read_page(self, reply: Any) -> Page:  # noqa: ANN401
         """Return the page in a reply: for a list that comes whole, all of its rows."""
-        records = self.read_records(reply)
-        return Page(records, per_page=max(len(records), 1), total=len(records))
+        return Page(self.read_records(reply))
 
     def read_records(self, reply: Any) -> list[Record]:  # noqa: ANN401
         """Return the rows of a reply.
@@ -196,17 +214,21 @@ class ApolloStream(RESTStream[PageRequest]):
         """
         records = reply[self.records_key] if self.records_key else reply
         if not isinstance(records, list):
-            raise TypeError
+            raise TypeError("there is no list of rows")
         return records
 
-    @override
-    def post_process(self, row: Record, context: Context | None = None) -> Record | None:
+    def shaped(self, row: Record, context: Context | None) -> Record:  # noqa: ARG002
+        """Return a row as it goes to the warehouse."""
         record = self.shape(row)
-        for line in self.shape.news():
-            self.logger.warning("%s: %s.", self.name, line)
+        self.tell(self.shape.news())
         if self.replication_key:
             record.setdefault(self.replication_key, None)
         return record
+
+    def tell(self, news: Iterable[str]) -> None:
+        """Warn of values that were not loaded."""
+        for line in news:
+            self.logger.warning("%s: %s.", self.name, line)
 
     @override
     def calculate_sync_cost(
@@ -221,41 +243,91 @@ class ApolloStream(RESTStream[PageRequest]):
 
     def new_walk(self, context: Context | None) -> Walk:  # noqa: ARG002
         """Return the walk that reads the stream."""
-        return one_page()
+        return OnePage()
+
+    def page_limit(self, context: Context | None) -> int | None:  # noqa: ARG002
+        """Return the most pages to read."""
+        return None
+
+    def page_delivered(self) -> None:
+        """Note that the records of a page are written: called after each."""
+
+    def walk_ended(self, walk: Walk, outcome: Outcome | None) -> None:  # noqa: ARG002
+        """Note how a walk ended; no outcome: it was stopped before its end."""
+        if outcome and outcome.shortfall:
+            self._tap.report.incomplete(self.name, outcome.shortfall)
+        missing = outcome.missing if outcome else 0
+        point = metrics.Point("counter", Metric.MISSING_RECORDS, missing, {metrics.Tag.STREAM: self.name})  # type: ignore[arg-type]
+        metrics.log(self.metrics_logger, point)
 
     @override
     def get_new_paginator(self) -> WalkPaginator:
         return self._paginator
 
-    def walk_ended(self, outcome: Outcome, context: Context | None) -> None:  # noqa: ARG002
-        """Note how a walk ended."""
-        if outcome.shortfall:
-            self._tap.report.incomplete(self.name, outcome.shortfall)
-
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
         """Read the stream; what ends it early goes to the tap's report, so that the other streams go on."""
         report = self._tap.report
-        outcome = Outcome(complete=False, pages=0)
         if report.fatal is not None:
             return
-        self._paginator = WalkPaginator(self.new_walk(context))
+        began, delivered = time.monotonic(), 0
+        walk = self.new_walk(context)
         try:
-            yield from self.request_records(context)
-            outcome = self._paginator.outcome or outcome
+            for row in self._read(walk, context):
+                yield self.shaped(row, context)
+                delivered += 1
         except CredentialsError as error:
             report.fatal = error
         except ForbiddenError as error:
             report.forbidden(self.name, error.message)
         except ApolloError as error:
             report.failed(self.name, error.message)
+        except FilterIgnoredError as error:
+            report.failed(self.name, f"Apollo ignores the filter {error}: rather nothing than the wrong records.")
+        except UNKNOWN_FORM as error:
+            report.failed(self.name, f"{self.endpoint} gave a reply of an unknown form ({type(error).__name__}).")
         except (RetriableAPIError, requests.RequestException) as error:
-            if self._tap.reached:
+            if self._tap.reached or isinstance(error, requests.ReadTimeout):  # it answers, if slowly
                 report.failed(self.name, f"{self._describe(error)}, {MAX_TRIES} times in a row.")
             else:
-                msg = f"Apollo cannot be reached at {self.url_base}: check the setting `api_url` and the network."
-                report.fatal = ApolloError(msg)
-        self.walk_ended(outcome, context)
+                report.fatal = ApolloError(
+                    f"Apollo cannot be reached at {self.url_base}: check the setting `api_url` and the network.",
+                )
+        self.walk_ended(walk, self._paginator.outcome)
+        self._sum_up(walk, delivered, time.monotonic() - began)
+
+    def read_all(self) -> list[Record]:
+        """Return all rows as Apollo gives them, for a stream that needs them to read its own.
+
+        Raises:
+            ApolloError: They cannot be read.
+        """
+        try:
+            return list(self._read(self.new_walk(None), None))
+        except ApolloError as error:
+            raise type(error)(f"{self.endpoint} is needed, and cannot be read: {error.message}") from error
+        except (RetriableAPIError, requests.RequestException) as error:
+            raise ApolloError(f"{self.endpoint} is needed, and cannot be read: {self._describe(error)}.") from error
+
+    def _read(self, walk: Walk, context: Context | None) -> Iterable[Record]:
+        limit = self.page_limit(context)
+        self._paginator = WalkPaginator(walk, max_pages=limit, on_page=self.page_delivered)
+        return self.request_records(context)
+
+    def _sum_up(self, walk: Walk, delivered: int, seconds: float) -> None:
+        """Log what became of the stream, the proof of its completeness included."""
+        outcome = self._paginator.outcome
+        if walk.restarted:
+            self.logger.warning("%s: %s; read it from its first record.", self.name, walk.restarted)
+        if outcome is None:
+            what = f"{delivered:,} records, stopped before the end"
+        elif outcome.verified or outcome.missing:
+            what = f"{min(outcome.seen, outcome.total or 0):,} of {outcome.total:,} records"
+        elif outcome.whole:
+            what = f"{delivered:,} records, up to the end"
+        else:
+            what = f"{delivered:,} records, all that is new"
+        self.logger.info("%s: %s, %d requests, %.0f s", self.name, what, self._paginator.count, seconds)
 
     # Retries
 
@@ -264,17 +336,30 @@ class ApolloStream(RESTStream[PageRequest]):
         return MAX_TRIES
 
     @override
+    def request_decorator(self, func: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
+        """Retry what may pass; unlike the SDK's, without the log lines of ``backoff`` itself, which hold the query."""
+        return backoff.on_exception(
+            self.backoff_wait_generator,
+            (ConnectionResetError, RetriableAPIError, requests.RequestException),
+            max_tries=self.backoff_max_tries,
+            jitter=self.backoff_jitter,
+            on_backoff=self.backoff_handler,
+            logger=None,
+        )(func)
+
+    @override
     def backoff_wait_generator(self) -> Generator[float, Any, None]:
         """Yield the seconds to wait: what Apollo says, else 1, 2, 4, 8 ...
 
         Raises:
-            RetriableAPIError: Apollo says to wait longer than ``MAX_WAIT``.
+            ApolloError: Apollo says to wait longer than ``MAX_WAIT``.
         """
         error = yield 0  # primes the generator; backoff sends it each failure
         for attempt in itertools.count():
-            wait = (isinstance(error, TransientError) and error.retry_after) or 2**attempt
+            named = error.retry_after if isinstance(error, TransientError) else None
+            wait = 2**attempt if named is None else named
             if wait > MAX_WAIT:
-                raise error
+                raise ApolloError(f"Apollo asks to wait {wait:,} s for its rate limit; longer than the tap waits.")
             error = yield wait
 
     @override
@@ -293,36 +378,46 @@ class ApolloStream(RESTStream[PageRequest]):
         if isinstance(error, RetriableAPIError):
             return str(error)
         if isinstance(error, requests.Timeout):
-            return f"no answer within {self.timeout} s"
+            return f"no answer within {self.timeout} s (`request_timeout`)"
         return "the connection broke"
 
 
 class PagedStream(ApolloStream):
-    """A list that comes in numbered pages; read whole."""
+    """A list that comes in numbered pages; read whole.
+
+    Attributes:
+        display_limit: Rows beyond which Apollo refuses pages of one list.
+    """
+
+    display_limit: ClassVar[int] = DISPLAY_LIMIT
 
     @override
     def page_parameters(self, request: PageRequest) -> dict[str, Any]:
-        return {**super().page_parameters(request), "page": request.number, "per_page": PER_PAGE}
+        return {**super().page_parameters(request), "page": request.number, "per_page": request.per_page}
 
     @override
     def read_page(self, reply: Any) -> Page:
         """Return the page in a reply; some endpoints report their numbers as strings, some report none."""
         pagination = reply.get("pagination") or {}
-        total = pagination.get("total_entries")
+        breadcrumbs = reply.get("breadcrumbs")
         return Page(
             self.read_records(reply),
-            per_page=int(pagination.get("per_page") or PER_PAGE),
-            total=None if total is None else int(total),
+            total=_number(pagination.get("total_entries")),
+            per_page=_number(pagination.get("per_page")),
+            filtered=bool(breadcrumbs) if isinstance(breadcrumbs, list) else None,
         )
 
-    @property
-    def max_pages(self) -> int | None:
-        """The page limit that the settings put on the stream."""
+    @override
+    def page_limit(self, context: Context | None) -> int | None:
         return cast("dict[str, int]", self.config["max_pages"]).get(self.name)
 
     @override
     def new_walk(self, context: Context | None) -> Walk:
-        return whole_list(max_pages=self.max_pages)
+        return ListWalk(Listing(display_limit=self.display_limit))
+
+
+def _number(value: Any) -> int | None:  # noqa: ANN401
+    return None if value is None else int(value)
 
 
 def _query(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,13 +65,14 @@ def decode(response: requests.Response) -> Any:  # noqa: ANN401
     return response.decoded  # type: ignore[attr-defined]
 
 
-def raise_for_reply(response: requests.Response, endpoint: str, remedy: str) -> None:
+def raise_for_reply(response: requests.Response, endpoint: str, remedy: str, credential: str) -> None:
     """Raise the error that a reply stands for; return if it is a success.
 
     Args:
         response: The reply.
         endpoint: The endpoint, such as ``contacts/search``.
         remedy: What gives a key access to the endpoint.
+        credential: The setting that holds the key or token.
 
     Raises:
         CredentialsError: 401.
@@ -86,15 +87,16 @@ def raise_for_reply(response: requests.Response, endpoint: str, remedy: str) -> 
     reply = _read(response)
     code = reply.get("error_code") or _details(reply).get("code")
     if status == HTTPStatus.UNAUTHORIZED:
-        raise CredentialsError("Apollo does not accept the credentials (401): check `api_key` or `access_token`.")
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        hint = "; access tokens expire after 30 days" if credential == "access_token" else ""
+        raise CredentialsError(f"Apollo does not accept the credentials (401): check `{credential}`{hint}.")
+    if status == HTTPStatus.TOO_MANY_REQUESTS and "paying teams" not in response.text:
         raise TransientError("rate limit reached (429)", response)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise TransientError(f"server error ({status})", response)
     if status == HTTPStatus.FORBIDDEN and _is_html(response):
         raise TransientError("refused by the proxy in front of Apollo (403 with an HTML page)", response)
-    if status == HTTPStatus.FORBIDDEN and not code and "plan" in str(reply.get("message")):
-        raise ForbiddenError(f"the team's Apollo plan does not include {endpoint} (403): upgrade or deselect it.")
+    if "paid plans" in str(reply.get("message")) or status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise ForbiddenError(f"the team's Apollo plan does not include {endpoint} ({status}): upgrade or deselect it.")
     if status == HTTPStatus.FORBIDDEN or code == "API_INACCESSIBLE":
         raise ForbiddenError(f"the credentials may not read {endpoint} ({status}): {remedy}, or deselect it.")
     if status < HTTPStatus.BAD_REQUEST:

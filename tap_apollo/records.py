@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from tap_apollo.schemas import LEFT_OUT
@@ -25,6 +26,10 @@ PLACEHOLDER_EMAIL = "email_not_unlocked@domain.com"
 PLACEHOLDER_NUMBER = "loading"
 
 
+_FRACTION = re.compile(r"\.(\d+)")
+_OFFSET = re.compile(r"([+-]\d\d)(\d\d)$")
+
+
 def timestamp(value: str) -> str:
     """Return a timestamp in the one format the tap writes, ``2024-01-26T23:21:22.406000+00:00``.
 
@@ -33,10 +38,15 @@ def timestamp(value: str) -> str:
     Raises:
         ValueError: The text is no ISO 8601 date or timestamp.
     """
-    moment = datetime.datetime.fromisoformat(value.replace("Z", "+00:00"))
+    # Python 3.10 reads fractions of three and six digits and offsets with a colon only.
+    value = _FRACTION.sub(lambda match: f".{match[1][:6]:0<6}", _OFFSET.sub(r"\1:\2", value.replace("Z", "+00:00")))
+    moment = datetime.datetime.fromisoformat(value)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.timezone.utc)
-    return moment.astimezone(datetime.timezone.utc).isoformat(timespec="microseconds")
+    try:
+        return moment.astimezone(datetime.timezone.utc).isoformat(timespec="microseconds")
+    except OverflowError as error:
+        raise ValueError("the moment is out of range in UTC") from error
 
 
 class RecordShaper:
@@ -86,7 +96,7 @@ class RecordShaper:
                 return None
             try:
                 return convert(value)
-            except (TypeError, ValueError):
+            except (OverflowError, TypeError, ValueError):
                 if path not in self._reported:
                     self._reported.add(path)
                     expected = schema.get("format", kind)

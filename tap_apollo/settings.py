@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 DEFAULT_API_URL = "https://api.apollo.io/api/v1"
 
-#: Whitespace in a credential is a pasted line break; it would also make a header that cannot be sent.
-_NO_WHITESPACE = r"^\S+$"
+#: A credential goes into a header: visible ASCII. Anything else is a pasted line break or a masked key.
+_CREDENTIAL = r"^[\x21-\x7e]+$"
 
 SETTINGS = th.PropertiesList(
     th.Property(
         "api_key",
-        th.StringType(pattern=_NO_WHITESPACE),
+        th.StringType(pattern=_CREDENTIAL),
         secret=True,
         title="API key",
         description="Apollo API key, sent as `x-api-key`. This or `access_token` is needed.",
     ),
     th.Property(
         "access_token",
-        th.StringType(pattern=_NO_WHITESPACE),
+        th.StringType(pattern=_CREDENTIAL),
         secret=True,
         title="Access token",
         description="OAuth access token, sent as a bearer token, in place of `api_key`.",
     ),
     th.Property(
         "api_url",
-        th.StringType(pattern=r"^https?://[^\s/]+\S*$"),
+        th.StringType(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$"),
         default=DEFAULT_API_URL,
         title="API URL",
         description="Base URL of the API; point it at a local sandbox to try the tap without an account.",
@@ -56,12 +56,22 @@ SETTINGS = th.PropertiesList(
     ),
     th.Property(
         "lookback_days",
-        th.IntegerType(minimum=0),
+        th.IntegerType(minimum=0, maximum=3650),
         default=30,
         title="Lookback days",
         description=(
             "How many days before their bookmark outreach_emails, calls and conversations are read again, "
             "for opens, replies and edits that come late."
+        ),
+    ),
+    th.Property(
+        "full_refresh_days",
+        th.ObjectType(additional_properties=th.IntegerType(minimum=0)),
+        default={"accounts": 1},
+        title="Full refresh days",
+        description=(
+            "Per stream, after how many days an incremental read gives way to a whole one: it finds what changed "
+            "without a sign, such as accounts touched by silent jobs."
         ),
     ),
     th.Property(
@@ -80,7 +90,7 @@ SETTINGS = th.PropertiesList(
     ),
     th.Property(
         "request_timeout",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=3600),
         default=60,
         title="Request timeout",
         description="Seconds to wait for Apollo to accept a connection, and again for it to answer.",
@@ -122,13 +132,13 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any], streams: Iter
     Args:
         config: The settings as given.
         schema: The JSON Schema of all settings, those of the SDK included.
-        streams: The names of the streams that read pages, which `max_pages` may limit.
+        streams: The names of the streams that read pages, which `max_pages` and `full_refresh_days` may name.
     """
-    found = [_explain(error, schema) for error in Draft7Validator(schema).iter_errors(config)]
+    found = [_explain(error) for error in Draft7Validator(schema).iter_errors(config)]
     return found or list(_contradictions(config, streams))
 
 
-def _explain(error: ValidationError, schema: Mapping[str, Any]) -> str:
+def _explain(error: ValidationError) -> str:
     """Say in one line what is wrong with one setting, and what to do."""
     where = ".".join(str(part) for part in error.absolute_path)
     node, given = cast("dict[str, Any]", error.schema), cast("Any", error.instance)
@@ -145,17 +155,18 @@ def _explain(error: ValidationError, schema: Mapping[str, Any]) -> str:
         validator=error.validator,
         value=_readable(error.validator_value),
     )
-    if error.validator == "pattern" and not schema["properties"].get(where, {}).get("secret"):
-        wanted = f"match {error.validator_value}"
+    if where == "api_url":
+        wanted = "be a URL such as https://api.apollo.io/api/v1, without credentials or a query"
     return f"Setting `{where}` must {wanted}."
 
 
 _WANTED = {
     "type": "be {value}",
     "minimum": "be {value} or more",
+    "maximum": "be {value} or less",
     "minLength": "not be empty",
     "enum": "be one of {value}",
-    "pattern": "not be empty or contain whitespace",
+    "pattern": "hold visible ASCII characters only, and one at least",
 }
 
 
@@ -182,9 +193,10 @@ def _contradictions(config: Mapping[str, Any], streams: Iterable[str]) -> Iterat
         except ValueError:
             yield "Setting `start_date` must be an ISO 8601 timestamp, such as 2026-01-31T00:00:00Z."
     streams = list(streams)
-    for name in config.get("max_pages") or {}:
-        if name not in streams:
-            yield f"Setting `max_pages` names `{name}`, which is no stream that reads pages{_suggest(name, streams)}"
+    for setting in ("max_pages", "full_refresh_days"):
+        for name in config.get(setting) or {}:
+            if name not in streams:
+                yield f"Setting `{setting}` names `{name}`, no stream that reads pages{_suggest(name, streams)}"
     searches = config.get("people_searches") or []
     names = [search["name"] for search in searches]
     for name in sorted({name for name in names if names.count(name) > 1}):

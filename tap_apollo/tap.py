@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import functools
+import io
+import json
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 import requests
 from singer_sdk import Stream, Tap
@@ -13,11 +15,10 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 
 from tap_apollo import settings
 from tap_apollo.auth import authenticator
-from tap_apollo.custom_fields import CustomFieldLabels
 from tap_apollo.errors import SettingsError
+from tap_apollo.records import timestamp
 from tap_apollo.report import SyncReport
 from tap_apollo.streams import PAGED, STREAMS
-from tap_apollo.streams.workspace import CustomFields
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -25,6 +26,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
+    import click
     from singer_sdk.helpers.types import Record
 
     from tap_apollo.auth import Auth
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class TapApollo(Tap):
-    """Singer tap for Apollo.io: complete, within a credit budget, in step with the rate limits."""
+    """Singer tap for Apollo.io."""
 
     name = "tap-apollo"
     package_name = "tap-apollo"
@@ -50,6 +52,27 @@ class TapApollo(Tap):
     #: Whether Apollo has answered anything in this run.
     reached: bool = False
 
+    def __init__(self, *, parse_env_config: bool = False, **arguments: Any) -> None:  # noqa: ANN401
+        """Read the settings.
+
+        Args:
+            parse_env_config: Whether to read settings from the environment.
+            **arguments: As the SDK's taps take them.
+
+        Raises:
+            SettingsError: A setting is missing, unknown or impossible.
+        """
+        self._lookups: dict[str, list[Record]] = {}
+        try:
+            super().__init__(parse_env_config=parse_env_config, **arguments)
+        except ValueError as error:
+            if parse_env_config:
+                raise SettingsError(
+                    f"A setting in the environment ({self._env_var_prefix}...) has not the form of its kind: "
+                    "numbers as digits, objects and lists as JSON.",
+                ) from error
+            raise
+
     @override
     def discover_streams(self) -> list[Stream]:
         return [stream(self) for stream in STREAMS.values()]
@@ -66,26 +89,73 @@ class TapApollo(Tap):
         """The credentials of the run."""
         return authenticator(self.config)
 
+    @property
+    def credential(self) -> str:
+        """The setting that holds the credentials."""
+        return "api_key" if "api_key" in self.config else "access_token"
+
     @functools.cached_property
     def report(self) -> SyncReport:
         """What went wrong in the run."""
         return SyncReport(self.logger, strict=self.config["strict"])
 
-    def custom_field_labels(self, modality: str) -> CustomFieldLabels | None:
-        """Return the names of a modality's custom fields, or None where they are not wanted or may not be read."""
-        if self.config["custom_fields"] == "raw" or not self._custom_fields:
-            return None
-        return CustomFieldLabels(self._custom_fields, modality)
+    def lookup(self, stream: str) -> list[Record]:
+        """Return all rows of a small stream that another needs, selected or not: read once a run.
 
-    @functools.cached_property
-    def _custom_fields(self) -> list[Record]:
-        """The definitions of the custom fields: one request per run, if a record needs them."""
-        return list(cast("ApolloStream", self.streams[CustomFields.name]).get_records(None))
+        Raises:
+            ApolloError: They cannot be read.
+        """
+        if stream not in self._lookups:
+            self._lookups[stream] = cast("ApolloStream", self.streams[stream]).read_all()
+        return self._lookups[stream]
 
     @property
     def user_agent(self) -> str:
         """The ``User-Agent`` of every request."""
         return self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
+
+    # Input that cannot be read is one line, not a traceback
+
+    @override
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over a state; a bookmark that is no moment is dropped with what stands beside it, and said.
+
+        Raises:
+            SettingsError: The state is no Singer state.
+        """
+        bookmarks = state.get("bookmarks", {}) if isinstance(state, dict) else None
+        if not isinstance(bookmarks, dict) or not all(isinstance(value, dict) for value in bookmarks.values()):
+            raise SettingsError('The state is not of the form {"bookmarks": {stream: {...}}}: repair or remove it.')
+        super().load_state(
+            {"bookmarks": {name: value for name, value in bookmarks.items() if self._is_sound(name, value)}}
+        )
+
+    def _is_sound(self, stream: str, bookmark: dict[str, Any]) -> bool:
+        try:
+            timestamp(bookmark.get("replication_key_value") or "1970-01-01")
+        except (AttributeError, TypeError, ValueError):
+            self.logger.warning("%s: the state cannot be used, as its bookmark is no moment.", stream)
+            return False
+        return True
+
+    @classmethod
+    @override
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
+        try:
+            return super().cb_config(ctx, param, value)
+        except (OSError, TypeError, ValueError) as error:
+            raise SettingsError(f"--config holds no file with a JSON object ({type(error).__name__}).") from error
+
+    @classmethod
+    @override
+    def invoke(
+        cls,
+        *,
+        state: IO[str] | None = None,
+        catalog: IO[str] | None = None,
+        **options: Any,
+    ) -> None:
+        super().invoke(state=_json_object("--state", state), catalog=_json_object("--catalog", catalog), **options)
 
     # The SDK offers no public hook at these three points: it would quote the values of bad settings, secret ones
     # included, and has nothing that runs after the last stream. "Final" is a typing mark of the SDK, not a lock.
@@ -109,3 +179,29 @@ class TapApollo(Tap):
         passed = super().run_connection_test()
         self.report.raise_for_failures()
         return passed
+
+    @override
+    def _handle_termination(self, signum: int, frame: Any) -> None:
+        """Keep the last state, and end as a process does that a signal ended: the sync is not complete."""
+        try:
+            super()._handle_termination(signum, frame)
+        except SystemExit:
+            sys.exit(128 + signum)
+
+
+def _json_object(option: str, file: IO[str] | None) -> IO[str] | None:
+    """Return a file's text if it is a JSON object.
+
+    Raises:
+        SettingsError: It is not.
+    """
+    if file is None:
+        return None
+    text = file.read()
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{option} holds no JSON object: repair or remove it.")
+    return io.StringIO(text)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
@@ -20,3 +22,9 @@ def sandbox() -> Iterator[Sandbox]:
     """A sandbox that no test changes."""
     with Sandbox(Settings(contacts=250, seed=1)).serve() as running:
         yield running
+
+
+# Thousands of examples in CI, a few hundred while one works.
+hypothesis.settings.register_profile("default", max_examples=150, deadline=None)
+hypothesis.settings.register_profile("ci", max_examples=3000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

@@ -51,15 +51,16 @@ def reply(status: int, body: Any, content_type: str = "application/json", **head
     ],
 )
 def test_each_reply_is_its_error(response: requests.Response, error: type[Exception], text: str) -> None:
+    credential = "access_token" if "INVALID_ACCESS_TOKEN" in response.text else "api_key"
     with pytest.raises(error, match=text) as raised:
-        raise_for_reply(response, "tasks/search", "ask for it")
+        raise_for_reply(response, "tasks/search", "ask for it", credential)
     assert PRIVATE not in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 def test_a_good_reply_is_decoded_once() -> None:
     response = reply(200, {"contacts": []})
-    raise_for_reply(response, "contacts/search", "")
+    raise_for_reply(response, "contacts/search", "", "api_key")
     assert decode(response) is decode(response)
 
 

@@ -58,13 +58,16 @@ def test_a_change_is_all_that_the_next_run_brings(own: Sandbox) -> None:
     assert bookmark(second.state, "contacts") > head
 
 
-def test_a_page_limit_ends_the_run_normally_and_leaves_the_bookmark(own: Sandbox) -> None:
+def test_a_page_limit_ends_the_run_normally_and_the_next_goes_on(own: Sandbox) -> None:
     run = sync(own, "contacts", max_pages={"contacts": 2})
     assert run.error is None
-    assert len(run.records["contacts"]) == 200
-    assert bookmark(run.state, "contacts") < "1971"
+    assert 190 <= len(run.records["contacts"]) <= 200
+    assert "replication_key_value" not in run.state["bookmarks"]["contacts"]
+    before = requests(own, "contacts/search")
     again = sync(own, "contacts", state=run.state)
-    assert len(again.records["contacts"]) == 350
+    assert {*run.ids("contacts"), *again.ids("contacts")} == {*own.world.contacts.ids}
+    assert requests(own, "contacts/search") - before <= 4
+    assert bookmark(again.state, "contacts") == max(record["updated_at"] for record in run.records["contacts"])
 
 
 def test_the_start_date_bounds_the_first_run(own: Sandbox) -> None:
@@ -92,7 +95,7 @@ class TestWindows:
         windowed = sync(own, stream, start_date=start)
         assert set(windowed.ids(stream)) == set(whole.ids(stream))
         assert len(windowed.ids(stream)) == len(whole.ids(stream))
-        assert requests(own, action) > 2
+        assert requests(own, action) >= 2
 
     def test_a_later_run_reads_again_as_far_as_the_lookback(
         self,

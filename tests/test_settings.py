@@ -18,8 +18,17 @@ SEARCH = {"name": "a", "filters": {"person_titles": ["cto"]}}
     [
         ({}, "Setting `api_key` is missing: set it, or `access_token` for OAuth."),
         ({"api_key": None}, "Setting `api_key` is missing: set it, or `access_token` for OAuth."),
-        ({"api_key": ""}, "Setting `api_key` must not be empty or contain whitespace."),
-        ({"api_key": SECRET}, "Setting `api_key` must not be empty or contain whitespace."),
+        ({"api_key": ""}, "Setting `api_key` must hold visible ASCII characters only, and one at least."),
+        ({"api_key": SECRET}, "Setting `api_key` must hold visible ASCII characters only"),
+        ({"api_key": "••••1234"}, "Setting `api_key` must hold visible ASCII characters only"),
+        ({"api_key": "k", "lookback_days": 10**6}, "Setting `lookback_days` must be 3650 or less."),
+        ({"api_key": "k", "request_timeout": 10**14}, "Setting `request_timeout` must be 3600 or less."),
+        ({"api_key": "k", "start_date": "0001-01-01T00:00:00+02:00"}, "Setting `start_date` must be an ISO 8601"),
+        (
+            {"api_key": "k", "api_url": "https://me:sk_live_do@host/v1"},
+            "Setting `api_url` must be a URL",
+        ),
+        ({"api_key": "k", "full_refresh_days": {"account": 1}}, "names `account`, no stream that reads pages: did you"),
         ({"api_key": [SECRET]}, "Setting `api_key` must be string."),
         (
             {"api_key": "k", "access_token": "t"},
@@ -37,9 +46,9 @@ SEARCH = {"name": "a", "filters": {"person_titles": ["cto"]}}
         ({"api_key": "k", "start_date": "yesterday"}, "Setting `start_date` must be an ISO 8601 timestamp"),
         (
             {"api_key": "k", "max_pages": {"contact": 1}},
-            "names `contact`, which is no stream that reads pages: did you",
+            "names `contact`, no stream that reads pages: did you",
         ),
-        ({"api_key": "k", "max_pages": {"lists": 1}}, "names `lists`, which is no stream that reads pages"),
+        ({"api_key": "k", "max_pages": {"lists": 1}}, "names `lists`, no stream that reads pages"),
         ({"api_key": "k", "max_pages": {"contacts": 0}}, "Setting `max_pages.contacts` must be 1 or more."),
         ({"api_key": "k", "people_searches": [{"name": "a"}]}, "Setting `people_searches.0` needs `filters`: add it."),
         ({"api_key": "k", "people_searches": [{"name": "a", "filters": {}}]}, "`a` needs at least one filter."),
@@ -52,6 +61,7 @@ def test_a_bad_setting_is_refused_in_one_line(settings: dict[str, Any], line: st
         TapApollo(config=settings)
     assert line in raised.value.message
     assert SECRET not in raised.value.message
+    assert "sk_live_do" not in raised.value.message
     assert "\n" not in raised.value.message
 
 

@@ -1,21 +1,39 @@
-"""How a list is read page by page: pure logic, without HTTP and without Singer.
+"""How lists are read while people change them: pure logic, without HTTP and without Singer.
 
-A walk is a generator. It yields the page it wants, is sent the page that came, and returns its ``Outcome``.
+Read ``reader`` first: it holds the rules by which nothing is lost between two pages of one list. ``walks`` puts them
+to use for a stream: newest first down to ground that a ``mark`` says is covered, on from where earlier runs were
+stopped, in slices past what Apollo shows of one list. ``windows`` does the same by dates. ``memory`` is what is kept
+between runs.
 """
 
-from tap_apollo.paging.pages import DISPLAY_LIMIT, Outcome, Page, PageRequest, Walk
-from tap_apollo.paging.walks import DateWindow, date_windows, nothing, one_page, whole_list, windowed
+from tap_apollo.paging.marks import Frontier, Mark, TimeMark, digest
+from tap_apollo.paging.memory import ListMemory, StateError, WindowMemory
+from tap_apollo.paging.pages import DISPLAY_LIMIT, PER_PAGE, Page, PageRequest, Record
+from tap_apollo.paging.walks import FilterIgnoredError, Listing, ListWalk, OnePage, Outcome, Stop, Walk
+from tap_apollo.paging.windows import DateWindow, WindowedListing, WindowStop, WindowWalk
 
 __all__ = [
     "DISPLAY_LIMIT",
+    "PER_PAGE",
     "DateWindow",
+    "FilterIgnoredError",
+    "Frontier",
+    "ListMemory",
+    "ListWalk",
+    "Listing",
+    "Mark",
+    "OnePage",
     "Outcome",
     "Page",
     "PageRequest",
+    "Record",
+    "StateError",
+    "Stop",
+    "TimeMark",
     "Walk",
-    "date_windows",
-    "nothing",
-    "one_page",
-    "whole_list",
-    "windowed",
+    "WindowMemory",
+    "WindowStop",
+    "WindowWalk",
+    "WindowedListing",
+    "digest",
 ]

@@ -1,23 +1,40 @@
-"""What a walk asks for, what it is given, and what it says at its end."""
+"""What a walk asks for and what it is given."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Record = dict[str, Any]
 
-#: Apollo refuses pages that reach past this many records of a list (422, "over threshold").
+#: Most rows Apollo puts on a page (asking for more is a 422, not a clamp).
+PER_PAGE = 100
+
+#: Apollo refuses pages that reach past this many rows of a list (422, "over threshold").
 DISPLAY_LIMIT = 50_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PageRequest:
-    """One page of a list: its number, from 1, and the filters that narrow the list."""
+    """One page of a list.
 
-    number: int
-    filters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    Attributes:
+        number: The page, counted from 1.
+        per_page: Rows on a page.
+        parameters: What selects and sorts the list.
+    """
+
+    number: int = 1
+    per_page: int = PER_PAGE
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def first(self) -> int:
+        """The position, counted from 0, of the page's first row in the list."""
+        return (self.number - 1) * self.per_page
 
 
 @dataclasses.dataclass
@@ -26,36 +43,12 @@ class Page:
 
     Attributes:
         records: The rows; a walk takes out those that need not be delivered.
-        per_page: Rows on a full page.
-        total: Rows in the whole (filtered) list, or None where the endpoint does not say.
+        total: Rows in the whole list, or None where the endpoint does not say.
+        per_page: Rows on a full page as the endpoint says, or None.
+        filtered: Whether the endpoint says that it honoured a filter, or None where it cannot say.
     """
 
     records: list[Record]
-    per_page: int
     total: int | None = None
-
-    def is_last(self, number: int) -> bool:
-        """Whether the list ends with this page: by the total, or where there is none by a page that is not full."""
-        if self.total is None:
-            return len(self.records) < self.per_page
-        return not self.records or number * self.per_page >= self.total
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """How a walk ended.
-
-    Attributes:
-        complete: Whether all that the walk was to read was read.
-        first: The first record of the first page: in a newest-first list, no later bookmark is safe.
-        shortfall: What was not read and why, one line for the user; empty if the page limit ended the walk.
-        pages: Pages read.
-    """
-
-    complete: bool
-    pages: int
-    first: Record | None = None
-    shortfall: str = ""
-
-
-Walk = Generator[PageRequest, Page, Outcome]
+    per_page: int | None = None
+    filtered: bool | None = None

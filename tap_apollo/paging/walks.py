@@ -1,121 +1,398 @@
-"""The walks: a list from its first page to its last or down to a bookmark, and a list by date windows."""
+"""The walk of one run through one stream: down to covered ground, on from where walks were stopped, in slices.
+
+``pages`` is a generator: it yields the page it wants, is sent the page that came, takes out of it what need not be
+delivered, and returns the ``Outcome``. After each page ``cursor`` says where a later run goes on.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
-from typing import TYPE_CHECKING, Any
+import functools
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tap_apollo.paging.pages import DISPLAY_LIMIT, Outcome, Page, PageRequest, Record, Walk
+from tap_apollo.paging.marks import FRONTIER_SIZE
+from tap_apollo.paging.pages import DISPLAY_LIMIT, PER_PAGE, Page, PageRequest, Record
+from tap_apollo.paging.reader import ListReader, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from tap_apollo.paging.marks import Mark
+    from tap_apollo.paging.reader import Key
 
+Pages = Generator[PageRequest, Page, "Outcome"]
+Parts = Generator[PageRequest, Page, None]
 
-#: How often a list is read again whose distinct records do not add up to its total.
+#: Names of filters, and the parameters that each sends.
+Filters = Iterable[tuple[str, Mapping[str, Any]]]
+
+#: How often a list is read again whose distinct rows do not add up to its total.
 REREADS = 3
 
+#: How many interrupted walks to remember; below the last, ground is read again.
+MOST_STOPS = 3
 
-def nothing() -> Walk:
-    """Ask for no page at all."""
-    yield from ()
-    return Outcome(complete=True, pages=0)
-
-
-def one_page() -> Walk:
-    """Read a list that comes whole."""
-    yield PageRequest(1)
-    return Outcome(complete=True, pages=1)
+#: How many rows a later run recognizes the list by: they may be changed or deleted meanwhile, but hardly all.
+WITNESSES = 5
 
 
-def whole_list(
-    filters: Mapping[str, Any] | None = None,
-    *,
-    below: Callable[[Record], bool] = lambda _: False,
-    max_pages: int | None = None,
-    display_limit: int = DISPLAY_LIMIT,
-) -> Walk:
-    """Read a list from its first page to its last, and again until its distinct records add up to its total.
-
-    Records of one sort value come in another order at every request, so that one of them can stand on two pages
-    and another on none.
-
-    Args:
-        filters: Parameters that narrow the list.
-        below: Whether a record lies below the bookmark: it is not delivered, and ends the walk. For lists in
-            descending order of their replication key, in which what changes during the walk moves to the front,
-            behind the reader; the next run reads it again as long as no bookmark passes ``Outcome.first``.
-        max_pages: Most pages to read.
-        display_limit: Rows beyond which Apollo refuses pages.
-    """
-    seen: set[str] = set()
-    first: Record | None = None
-    pages = 0
-    for _ in range(1 + REREADS):
-        number = 1
-        while True:
-            if pages == max_pages:
-                return Outcome(complete=False, pages=pages, first=first)
-            page = yield PageRequest(number, filters or {})
-            pages += 1
-            first = first or next(iter(page.records), None)
-            last = page.is_last(number)
-            reached = any(map(below, page.records))
-            page.records = [record for record in page.records if record["id"] not in seen and not below(record)]
-            seen.update(record["id"] for record in page.records)
-            if last or reached:
-                break
-            if (number + 1) * page.per_page > display_limit:
-                return Outcome(complete=False, pages=pages, first=first, shortfall=_beyond(number, page))
-            number += 1
-        if reached or page.total is None or len(seen) >= page.total:
-            return Outcome(complete=True, pages=pages, first=first)
-    shortfall = f"found {len(seen):,} of {page.total:,} records"
-    return Outcome(complete=False, pages=pages, first=first, shortfall=shortfall)
+class FilterIgnoredError(Exception):
+    """The endpoint answered a filtered request with the whole list; the message names the filter."""
 
 
 @dataclasses.dataclass(frozen=True)
-class DateWindow:
-    """Whole days, the first and the last included."""
+class Outcome:
+    """How a walk ended.
 
-    first: datetime.date
-    last: datetime.date
+    Attributes:
+        seen: Distinct rows seen, those of the runs it was begun in included.
+        total: Rows in the list, if it says.
+        whole: Whether the whole list was read, not just down to covered ground.
+        verified: Whether all rows of the whole list were counted in this run.
+        missing: How many rows are known to be missing, at the least.
+        shortfall: What could not be read and why, one line for the user; empty if nothing.
+    """
+
+    seen: int = 0
+    total: int | None = None
+    whole: bool = True
+    verified: bool = False
+    missing: int = 0
+    shortfall: str = ""
 
 
-def date_windows(first: datetime.date, last: datetime.date, days: int) -> Iterator[DateWindow]:
-    """Cut a span of days, both ends included, into windows of at most so many days, oldest first."""
-    while first <= last:
-        end = min(first + datetime.timedelta(days=days - 1), last)
-        yield DateWindow(first, end)
-        first = end + datetime.timedelta(days=1)
+@dataclasses.dataclass(frozen=True)
+class Stop:
+    """Where a walk was stopped.
+
+    Attributes:
+        position: How many rows from the front of the list, or of a part of it, had been read.
+        total: Rows in that list then.
+        count: Distinct rows seen so far.
+        mark: Where the walk had begun; None for a list in no order of update.
+        part: The part of a sliced list; empty for the list itself.
+        witnesses: Ids by which the list is recognized: the rows that the walk began with, or else those it had last.
+    """
+
+    position: int
+    total: int | None
+    count: int
+    mark: Mark | None = None
+    part: str = ""
+    witnesses: tuple[str, ...] = ()
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the stop as JSON."""
+        state: dict[str, Any] = {
+            "position": self.position,
+            "total": self.total,
+            "count": self.count,
+            "witnesses": list(self.witnesses),
+        }
+        if self.mark:
+            state["mark"] = self.mark.to_state()
+        if self.part:
+            state["part"] = self.part
+        return state
 
 
-def windowed(
-    windows: Iterable[Mapping[str, Any]],
-    *,
-    max_pages: int | None = None,
-    display_limit: int = DISPLAY_LIMIT,
-) -> Walk:
-    """Read a list window by window.
+def none_to_cut_by() -> Filters:
+    """Return no filters: the list cannot be cut."""
+    return ()
 
-    Args:
-        windows: Per window, the filters that select it.
-        max_pages: Most pages to read in all windows together.
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """How one stream's list is asked for.
+
+    Attributes:
+        parameters: What sorts it, most recently updated first where it can.
+        key: The sort value of a row, if rows show it.
+        new_mark: Makes a mark of the rows a walk began with and the mark before; None for a list in no order of update.
+        slices: Filters of which each row fits exactly one; asked for only if the list is too long.
+        newest: What sorts by creation, last first.
+        oldest: What sorts by creation, first first.
+        labels: Filters that cut a slice which is too long read from both ends.
+        per_page: Most rows to ask for on a page.
         display_limit: Rows beyond which Apollo refuses pages.
     """
-    pages = 0
-    shortfalls: list[str] = []
-    for filters in windows:
-        left = None if max_pages is None else max_pages - pages
-        outcome = yield from whole_list(filters, max_pages=left, display_limit=display_limit)
-        pages += outcome.pages
-        if outcome.shortfall:
-            shortfalls.append(outcome.shortfall)
-        elif not outcome.complete:
-            return Outcome(complete=False, pages=pages, shortfall="; ".join(shortfalls))
-    return Outcome(complete=not shortfalls, pages=pages, shortfall="; ".join(shortfalls))
+
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    key: Key | None = None
+    new_mark: Callable[[list[Record], Any], Mark | None] | None = None
+    slices: Callable[[], Filters] = none_to_cut_by
+    newest: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    oldest: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    labels: Callable[[], Filters] = none_to_cut_by
+    per_page: int = PER_PAGE
+    display_limit: int = DISPLAY_LIMIT
 
 
-def _beyond(number: int, page: Page) -> str:
-    total = "an unknown number of" if page.total is None else f"{page.total:,}"
-    return f"read the first {number * page.per_page:,} of {total} records, as Apollo shows no more of one list"
+class Walk(Protocol):
+    """What reads a stream.
+
+    Attributes:
+        restarted: Why it read more than the state asked for, half a sentence; empty if it did not.
+    """
+
+    restarted: str
+
+    def pages(self) -> Pages:
+        """Yield the pages wanted, be sent those that came, return the outcome."""
+
+
+class OnePage:
+    """The walk of a list that comes whole, or, asked for no page, of nothing."""
+
+    restarted = ""
+
+    def __init__(self, pages: int = 1) -> None:
+        """Ask for one page, or for none."""
+        self._pages = pages
+
+    def pages(self) -> Pages:
+        """Walk: see the module."""
+        seen = 0
+        for _ in range(self._pages):
+            page = yield PageRequest()
+            seen += len(page.records)
+        return Outcome(seen, seen, verified=True)
+
+
+class ListWalk:
+    """The walk of one run.
+
+    Attributes:
+        restarted: Why the walk did not trust the state, half a sentence; empty if it did.
+    """
+
+    def __init__(
+        self,
+        listing: Listing,
+        covered: Mark | None = None,
+        stops: Iterable[Stop] = (),
+        witnesses: Iterable[str] = (),
+    ) -> None:
+        """Prepare a walk.
+
+        Args:
+            listing: How the list is asked for.
+            covered: The mark of the last walk that came to its end; None to read the whole list.
+            stops: Where walks since then were stopped, the latest first.
+            witnesses: Ids that the covered ground is recognized by: it is trusted once one of them is seen.
+        """
+        self._listing = listing
+        self._covered = covered
+        self._stops = deque(stops)
+        self._witnesses = tuple(witnesses)
+        self._tally = Tally()
+        self._reader = self._new_reader()
+        self._part = ""
+        self._head: list[Record] = []
+        self._last: list[Record] = []
+        self.restarted = ""
+
+    # What later runs need
+
+    @property
+    def mark(self) -> Mark | None:
+        """The mark of this walk: no later bookmark is safe."""
+        return self._listing.new_mark(self._head, self._covered) if self._listing.new_mark else None
+
+    @property
+    def witnesses(self) -> tuple[str, ...]:
+        """The ids by which a later run recognizes the covered ground."""
+        return _ids(self._head[:WITNESSES]) if self._knows(self._witnesses) else self._witnesses
+
+    def stops(self) -> list[Stop]:
+        """Return the stops that a later run has to know if this one ends now."""
+        reader = self._reader
+        read_again = reader.position - reader.resume_at
+        count = max(0, len(self._tally) - read_again)
+        witnesses = _ids(self._head[:WITNESSES] if self._listing.new_mark else self._last[-WITNESSES:])
+        now = Stop(reader.resume_at, reader.total, count, self.mark, self._part, witnesses)
+        return [now, *self._stops][:MOST_STOPS]
+
+    # The walk
+
+    def pages(self) -> Pages:
+        """Walk: see the module."""
+        if self._listing.new_mark:
+            return (yield from self._from_the_head())
+        return (yield from self._on_from_the_stop())
+
+    def _from_the_head(self) -> Pages:
+        """Read a newest-first list down to covered ground, skipping what stopped walks have read."""
+        reader = self._reader
+        while request := reader.next_request():
+            page = yield request
+            reader.take(page)
+            rows = page.records
+            if len(self._head) < FRONTIER_SIZE:
+                self._head.extend(rows)
+            if self._too_long(page.total) and not self._covered and not self._stops and self._slices:
+                return (yield from self._sliced(page.total))
+            if reader.went_back:
+                continue
+            while self._stops and self._has_come_to(self._stops[0].mark, self._stops[0].witnesses, rows):
+                stop = self._go_on_from(self._stops.popleft(), page.total)
+                if stop.part:
+                    return (yield from self._sliced(page.total, stop))
+            if self._covered and self._knows(self._witnesses):
+                page.records = [row for row in page.records if not self._covered.covers(row)]
+            if not self._stops and self._has_come_to(self._covered, self._witnesses, rows):
+                return Outcome(len(self._tally), page.total, whole=False)
+        if not self._knows(self._witnesses):
+            self.restarted = "the list holds none of the records that the last run began with"
+        if reader.out_of_reach:
+            return (yield from self._sliced(reader.total))
+        return (yield from self._counted())
+
+    def _go_on_from(self, stop: Stop, total: int | None) -> Stop:
+        """Skip what a stopped walk had read: unread rows have moved back by at least what the total grew."""
+        self._tally.carried += stop.count
+        grown = total - stop.total if total is not None and stop.total is not None else 0
+        if not stop.part:
+            self._reader.jump(stop.position + grown)
+        return stop
+
+    def _on_from_the_stop(self) -> Pages:
+        """Read a list in no order of update to its end, from where the last walk was stopped if it still looks so."""
+        stop = self._stops.popleft() if self._stops else None
+        if stop:
+            self._tally.carried = stop.count
+            self._reader = self._new_reader(position=stop.position, total=stop.total)
+        while request := self._reader.next_request():
+            page = yield request
+            self._last = page.records
+            self._reader.take(page)
+            if stop and not self._knows(stop.witnesses):
+                self.restarted = "the records that the last run read last are not where it was stopped"
+                self._tally.carried = 0
+                self._reader = self._new_reader()
+            stop = None
+        if self._reader.out_of_reach:
+            return self._short(self._reader.total)
+        return (yield from self._counted())
+
+    def _counted(self) -> Pages:
+        """Read the list again, as often as need be, until its distinct rows add up to its total."""
+        for _ in range(REREADS):
+            total = self._reader.total
+            if total is None or len(self._tally) >= total or self._tally.carried:
+                break
+            self._reader = self._new_reader(total=total, careful=True)
+            while (request := self._reader.next_request()) and len(self._tally) < (self._reader.total or total):
+                page = yield request
+                self._reader.take(page)
+        return self._short(self._reader.total)
+
+    def _short(self, total: int | None) -> Outcome:
+        seen = len(self._tally)
+        if total is None or seen >= total:
+            return Outcome(seen, total, verified=total is not None and not self._tally.carried)
+        missing = total - seen
+        return Outcome(seen, total, missing=missing, shortfall=f"{missing:,} of {total:,} records cannot be reached")
+
+    # Slices, for a list that is longer than Apollo shows
+
+    def _sliced(self, whole: int | None, stop: Stop | None = None) -> Pages:
+        """Read the list slice by slice.
+
+        Args:
+            whole: Rows in the unfiltered list.
+            stop: Where an earlier walk was stopped; slices before it are not read again.
+        """
+        if stop and stop.part.split("/")[0] not in dict(self._slices):
+            self.restarted = f"the slice {stop.part} that the last run was in is not there any more"
+            stop, self._tally.carried = None, 0
+        for name, filters in self._slices:
+            if stop and stop.part.split("/")[0] != name:
+                continue
+            yield from self._slice(name, filters, whole, stop)
+            stop = None
+        return self._short(whole)
+
+    def _slice(self, name: str, filters: Mapping[str, Any], whole: int | None, stop: Stop | None) -> Parts:
+        """Read one slice: as it is if it fits, else from both ends by creation, else cut by labels."""
+        rows = Tally()
+        for part, parameters in self._parts(name, filters):
+            if stop and stop.part != part:
+                continue
+            total = yield from self._read_part(part, parameters, rows, whole, stop)
+            stop = None
+            if len(rows) >= total or (part == name and total <= self._listing.display_limit):
+                return
+
+    def _parts(self, name: str, filters: Mapping[str, Any]) -> Filters:
+        listing = self._listing
+        yield name, {**listing.parameters, **filters}
+        yield f"{name}/newest", {**filters, **listing.newest}
+        yield f"{name}/oldest", {**filters, **listing.oldest}
+        for label, narrower in listing.labels():
+            yield f"{name}/{label}", {**listing.parameters, **filters, **narrower}
+
+    def _read_part(
+        self,
+        part: str,
+        parameters: Mapping[str, Any],
+        rows: Tally,
+        whole: int | None,
+        stop: Stop | None,
+    ) -> Generator[PageRequest, Page, int]:
+        """Read a part of a sliced list, and return how many rows it has; one that is too long is only looked at."""
+        self._part = part
+        for attempt in range(1 + REREADS):
+            self._reader = ListReader(
+                parameters,
+                rows,
+                key=self._listing.key if "/" not in part else None,
+                position=stop.position if stop else 0,
+                total=stop.total if stop else None,
+                careful=attempt > 0,
+                per_page=self._listing.per_page,
+                display_limit=self._listing.display_limit,
+            )
+            while request := self._reader.next_request():
+                page = yield request
+                if not page.filtered and whole and (page.total or 0) >= whole:
+                    raise FilterIgnoredError(part)
+                self._reader.take(page)
+                page.records = self._tally.fresh(page.records)
+                if len(rows) >= (page.total or 0) or (self._too_long(page.total) and "/" not in part):
+                    return page.total or 0
+            if stop or self._reader.out_of_reach:
+                break
+        return self._reader.total or 0
+
+    # Small things
+
+    def _new_reader(self, *, position: int = 0, total: int | None = None, careful: bool = False) -> ListReader:
+        return ListReader(
+            self._listing.parameters,
+            self._tally,
+            key=self._listing.key,
+            position=position,
+            total=total,
+            careful=careful,
+            per_page=self._listing.per_page,
+            display_limit=self._listing.display_limit,
+        )
+
+    def _too_long(self, total: int | None) -> bool:
+        return total is not None and total > self._listing.display_limit
+
+    @functools.cached_property
+    def _slices(self) -> list[tuple[str, Mapping[str, Any]]]:
+        return list(self._listing.slices())
+
+    def _knows(self, witnesses: tuple[str, ...]) -> bool:
+        """Whether the list is the one that the witnesses were seen in."""
+        return not witnesses or any(witness in self._tally.ids for witness in witnesses)
+
+    def _has_come_to(self, mark: Mark | None, witnesses: tuple[str, ...], rows: list[Record]) -> bool:
+        return mark is not None and self._knows(witnesses) and mark.reached(rows)
+
+
+def _ids(rows: Iterable[Record]) -> tuple[str, ...]:
+    return tuple(row["id"] for row in rows)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from tap_apollo.client import ApolloStream, PagedStream
-from tap_apollo.streams.base import CustomFieldsMixin
+import sys
+
+from tap_apollo.client import ApolloStream
+from tap_apollo.paging import Listing
+from tap_apollo.streams.base import CustomFieldsMixin, FrontierStream, cut_by
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
 
 
-class Accounts(CustomFieldsMixin, PagedStream):
-    """Accounts, last updated first, so that what changes meanwhile comes twice rather than not at all."""
+class Accounts(CustomFieldsMixin, FrontierStream):
+    """Accounts, by a last update that Apollo sorts by and does not show."""
 
     name = "accounts"
     path = "/accounts/search"
@@ -15,8 +23,20 @@ class Accounts(CustomFieldsMixin, PagedStream):
     scope = "api/v1/accounts/search"
     oauth_scope = "accounts_search"
     records_key = "accounts"
-    parameters = {"sort_by_field": "account_updated_at", "sort_ascending": False}
     modality = "account"
+
+    @property
+    @override
+    def listing(self) -> Listing:
+        return Listing(
+            parameters={"sort_by_field": "account_updated_at", "sort_ascending": False},
+            new_mark=self.new_mark,
+            slices=lambda: cut_by("account_stage_ids", self._tap.lookup("account_stages")),
+            newest={"sort_by_field": "account_created_at", "sort_ascending": False},
+            oldest={"sort_by_field": "account_created_at", "sort_ascending": True},
+            labels=lambda: cut_by("account_label_ids", self._tap.lookup("lists"), modality="accounts"),
+            display_limit=self.display_limit,
+        )
 
 
 class AccountStages(ApolloStream):

@@ -1,15 +1,30 @@
-"""How a stream is read, where that is more than a list: newest first, by date windows, out of another's rows."""
+"""How a stream is read, where that is more than one page: resumable lists, newest first, by windows, from a parent."""
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import functools
+import heapq
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from tap_apollo.client import ApolloStream, PagedStream
-from tap_apollo.paging import DateWindow, date_windows, whole_list, windowed
+from tap_apollo.custom_fields import CustomFieldLabels
+from tap_apollo.errors import ForbiddenError
+from tap_apollo.paging import (
+    DateWindow,
+    Frontier,
+    Listing,
+    ListMemory,
+    ListWalk,
+    StateError,
+    TimeMark,
+    WindowedListing,
+    WindowMemory,
+    WindowWalk,
+    digest,
+)
+from tap_apollo.paging.windows import FLOOR
 from tap_apollo.records import timestamp
 
 if sys.version_info >= (3, 12):
@@ -22,84 +37,283 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_apollo.custom_fields import CustomFieldLabels
-    from tap_apollo.paging import Outcome, Walk
+    from tap_apollo.paging import Mark, Outcome, Walk
+    from tap_apollo.paging.memory import ReadMark
+
+#: Where the walk's memory stands in the stream's state.
+WALK = "walk"
 
 
-class IncrementalStream(PagedStream):
-    """A list with a replication key, whose bookmark moves only when a walk has read all it set out to read."""
+class ResumableStream(PagedStream):
+    """A paged stream whose walk a later run continues where this one was stopped.
+
+    The SDK would move the bookmark with each record; here a walk knows what it has covered.
+    """
+
+    _walk: Walk
+
+    def progress(self) -> dict[str, Any]:
+        """Return the memory of the walk so far, as JSON."""
+        raise NotImplementedError
 
     @override
-    def walk_ended(self, outcome: Outcome, context: Context | None) -> None:
-        """Cap the bookmark: at the head of a complete walk, at where it stood after any other."""
-        super().walk_ended(outcome, context)
-        cap = self.head(outcome) if outcome.complete else self.since(context) or timestamp("1970-01-01")
-        self.state_manager.write_replication_key_signpost(cap, context=context)
+    def page_delivered(self) -> None:
+        if not self.selected:  # read for the streams derived from it: nothing of its own is written
+            return
+        self.stream_state[WALK] = self.progress()
+        self._tap.state_writer.write_state(self.tap_state)
 
-    def head(self, outcome: Outcome) -> str | None:  # noqa: ARG002
-        """Return the latest bookmark that a complete walk allows; None for the moment the run began."""
+    @override
+    def _increment_stream_state(self, latest_record: Record, *, context: Context | None = None) -> None:
+        """Leave the state alone: it changes when a page is delivered."""
+
+    def forget(self, reason: str) -> None:
+        """Drop a state that cannot be used, and say so."""
+        for key in (WALK, "replication_key", "replication_key_value"):
+            self.stream_state.pop(key, None)
+        self.logger.warning("%s: the state cannot be used, as %s; reading everything.", self.name, reason)
+
+    @property
+    def refresh_days(self) -> int | None:
+        """After how many days the setting says to read everything again."""
+        return cast("dict[str, int]", self.config["full_refresh_days"]).get(self.name)
+
+    def refresh_is_due(self, walked_at: datetime.datetime | None) -> bool:
+        """Whether the last whole walk is as long ago as the setting says."""
+        if self.refresh_days is None:
+            return False
+        return walked_at is None or self.started - walked_at >= datetime.timedelta(days=self.refresh_days)
+
+    @property
+    def started(self) -> datetime.datetime:
+        """When the run began."""
+        return datetime.datetime.fromtimestamp(self._tap.initialized_at / 1000, tz=datetime.timezone.utc)
+
+
+class ListStream(ResumableStream):
+    """A list in no order of update: read whole by every run."""
+
+    _memory = ListMemory()
+    _whole = True
+
+    @property
+    def listing(self) -> Listing:
+        """How the list is asked for."""
+        return Listing(display_limit=self.display_limit)
+
+    @property
+    def read_mark(self) -> ReadMark | None:
+        """What reads the marks of the stream's walks; None without an order of update."""
         return None
 
-    def since(self, context: Context | None) -> str | None:
-        """The bookmark or the start date, whichever is later."""
-        since = self.get_starting_timestamp(context)
-        return None if since is None else timestamp(since.isoformat())
-
-
-class NewestFirstStream(IncrementalStream):
-    """A list in descending order of its replication key, read down to the bookmark."""
+    def covered(self) -> tuple[Mark | None, tuple[str, ...]]:
+        """Return the mark down to which to read, and what it is recognized by."""
+        return None, ()
 
     @override
     def new_walk(self, context: Context | None) -> Walk:
-        since = self.since(context)
-        if since is None:
-            return whole_list(max_pages=self.max_pages)
-        return whole_list(below=lambda record: (self._key(record) or since) < since, max_pages=self.max_pages)
+        self._memory = self._remembered()
+        covered, witnesses = self.covered()
+        self._whole = covered is None or covered is not self._memory.covered
+        self._walk = ListWalk(self.listing, covered, self._memory.stops, witnesses)
+        return self._walk
+
+    def _remembered(self) -> ListMemory:
+        state = self.stream_state
+        if WALK not in state and "replication_key_value" not in state:
+            return ListMemory()
+        try:
+            memory = ListMemory.from_state(state.get(WALK), self.read_mark)
+            self.check(memory)
+        except StateError as error:
+            self.forget(str(error))
+            return ListMemory()
+        return memory
+
+    def check(self, memory: ListMemory) -> None:
+        """Hold a memory against the rest of the state.
+
+        Raises:
+            StateError: They do not agree.
+        """
 
     @override
-    def head(self, outcome: Outcome) -> str | None:
-        return self._key(outcome.first) if outcome.first else None
+    def progress(self) -> dict[str, Any]:
+        walk = cast("ListWalk", self._walk)
+        witnesses = self._memory.witnesses if self._whole else walk.witnesses
+        return ListMemory(self._memory.covered, tuple(walk.stops()), witnesses, self._memory.walked_at).to_state()
 
-    def _key(self, record: Record) -> str | None:
+    @override
+    def walk_ended(self, walk: Walk, outcome: Outcome | None) -> None:
+        super().walk_ended(walk, outcome)
+        if outcome is None or not self.selected:
+            return
+        mark = cast("ListWalk", walk).mark or self._memory.covered
+        if mark is None:
+            self.stream_state.pop(WALK, None)
+            return
+        walked_at = self.started if self._whole or outcome.whole else self._memory.walked_at
+        witnesses = cast("ListWalk", walk).witnesses
+        self.stream_state[WALK] = ListMemory(mark, (), witnesses, walked_at).to_state()
+        self.bookmark(mark)
+
+    def bookmark(self, mark: Mark) -> None:
+        """Write the bookmark that stands for a mark, if the stream has one."""
+
+
+def cut_by(
+    parameter: str,
+    rows: Iterable[Record],
+    modality: str | None = None,
+) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Return filters that cut a list by a parameter that takes ids: of stages, of labels, of sequences.
+
+    Args:
+        parameter: The filter's name.
+        rows: The stages, labels or sequences.
+        modality: The kind of record that a label must be for.
+    """
+    for row in rows:
+        if modality in {None, row.get("modality")}:
+            yield f"{parameter}={row['id']}", {parameter: [row["id"]]}
+
+
+class NewestFirstStream(ListStream):
+    """A list in descending order of its replication key, read down to the bookmark."""
+
+    def key(self, record: Record) -> str | None:
+        """Return the replication value of a row, in the form that compares as text."""
         value = record.get(cast("str", self.replication_key))
         return None if value is None else timestamp(value)
 
+    def new_mark(self, head: list[Record], _: Mark | None) -> Mark | None:
+        """Return the mark of a walk: the replication value of its first record."""
+        first = next(filter(None, map(self.key, head)), None)
+        return None if first is None else TimeMark(first, self.key)
 
-class WindowedStream(IncrementalStream):
+    @property
+    @override
+    def read_mark(self) -> ReadMark:
+        return lambda state: TimeMark(timestamp(state["at"]), self.key)
+
+    @override
+    def check(self, memory: ListMemory) -> None:
+        value = self.stream_state.get("replication_key_value")
+        if (memory.covered and cast("TimeMark", memory.covered).at) != value:
+            raise StateError("its bookmark was edited")
+
+    @override
+    def covered(self) -> tuple[Mark | None, tuple[str, ...]]:
+        mark, start = cast("TimeMark | None", self._memory.covered), self.config.get("start_date")
+        due = mark is None or self.refresh_is_due(self._memory.walked_at)
+        if start and (due or mark is None or timestamp(start) > mark.at):
+            return TimeMark(timestamp(start), self.key, margin=datetime.timedelta()), ()
+        return (None, ()) if due else (mark, self._memory.witnesses)
+
+    @override
+    def bookmark(self, mark: Mark) -> None:
+        self.stream_state["replication_key"] = self.replication_key
+        self.stream_state["replication_key_value"] = cast("TimeMark", mark).at
+
+
+class FrontierStream(ListStream):
+    """A list in descending order of an update time that it does not show, read down to rows that are as they were."""
+
+    def new_mark(self, head: list[Record], before: Mark | None) -> Mark | None:
+        """Return the mark of a walk: what it began with, and what is left of the mark before."""
+        return Frontier([*map(digest, head), *(before.digests if isinstance(before, Frontier) else ())])
+
+    @property
+    @override
+    def read_mark(self) -> ReadMark:
+        return lambda state: Frontier(state["digests"])
+
+    @override
+    def covered(self) -> tuple[Mark | None, tuple[str, ...]]:
+        due = self.refresh_is_due(self._memory.walked_at)
+        return (None, ()) if due else (self._memory.covered, self._memory.witnesses)
+
+
+class WindowedStream(ResumableStream):
     """A list read by windows of days, from ``lookback_days`` before the bookmark.
 
     Attributes:
-        days_ahead: How far the last window reaches past today; the bookmark never passes the start of the run.
+        days_ahead: How far past today to read; the bookmark never passes the start of the run.
     """
 
-    window_days: ClassVar[int] = 30
     days_ahead: ClassVar[int] = 1
+
+    #: How many of the latest records a later run recognizes the list by.
+    _witness_count = 5
 
     def window_parameters(self, window: DateWindow) -> Mapping[str, Any]:
         """Return the filters that select a window."""
         raise NotImplementedError
 
+    def slices(self) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        """Return filters that cut a day with too many records."""
+        return ()
+
     @override
     def new_walk(self, context: Context | None) -> Walk:
-        first = self._first_day(context)
-        if first is None:
-            return whole_list(max_pages=self.max_pages)
-        today = datetime.datetime.now(tz=datetime.timezone.utc).date()
-        windows = [*date_windows(first, today, self.window_days)]
-        if windows:
-            last = today + datetime.timedelta(days=self.days_ahead)
-            windows[-1] = dataclasses.replace(windows[-1], last=last)
-        return windowed(map(self.window_parameters, windows), max_pages=self.max_pages)
+        self._memory = self._remembered()
+        self._latest: list[tuple[str, str]] = []
+        since = self.config.get("start_date")
+        start = FLOOR if since is None else _day(timestamp(since))
+        first, witnesses = start, cast("tuple[str, ...]", ())
+        bookmark = self.stream_state.get("replication_key_value")
+        if bookmark and not self.refresh_is_due(self._memory.walked_at):
+            lookback = datetime.timedelta(days=self.config["lookback_days"])
+            first, witnesses = max(start, _day(bookmark) - lookback), self._memory.witnesses
+        everything = DateWindow(FLOOR, max(FLOOR, self.started.date() + datetime.timedelta(days=self.days_ahead)))
+        span = DateWindow(min(first, everything.last), everything.last)
+        listing = WindowedListing(
+            # Records without a date come only if none is asked for.
+            window=lambda window: {} if window == everything else self.window_parameters(window),
+            slices=self.slices,
+            display_limit=self.display_limit,
+        )
+        self._walk = WindowWalk(listing, span, since=start, stop=self._memory.stop, witnesses=witnesses)
+        return self._walk
 
-    def _first_day(self, context: Context | None) -> datetime.date | None:
-        """The day ``lookback_days`` before the bookmark, none before the start date; None for the very first."""
-        since = self.get_starting_timestamp(context)
-        if since is None:
-            return None
-        first = timestamp((since - datetime.timedelta(days=self.config["lookback_days"])).isoformat())
-        if start := self.config.get("start_date"):
-            first = max(first, timestamp(start))
-        return datetime.date.fromisoformat(first[:10])
+    def _remembered(self) -> WindowMemory:
+        state = self.stream_state
+        if WALK not in state and "replication_key_value" not in state:
+            return WindowMemory()
+        try:
+            return WindowMemory.from_state(state.get(WALK))
+        except StateError as error:
+            self.forget(str(error))
+            return WindowMemory()
+
+    @override
+    def shaped(self, row: Record, context: Context | None) -> Record:
+        record = super().shaped(row, context)
+        at = record[cast("str", self.replication_key)]
+        if at is not None and at <= timestamp(self.started.isoformat()):
+            heapq.heappush(self._latest, (at, record["id"]))
+            if len(self._latest) > self._witness_count:
+                heapq.heappop(self._latest)
+        return record
+
+    @override
+    def progress(self) -> dict[str, Any]:
+        walk = cast("WindowWalk", self._walk)
+        witnesses = () if walk.recognized else self._memory.witnesses
+        return WindowMemory(walk.stop(), witnesses, self._memory.walked_at).to_state()
+
+    @override
+    def walk_ended(self, walk: Walk, outcome: Outcome | None) -> None:
+        super().walk_ended(walk, outcome)
+        if outcome is None or not self.selected:
+            return
+        witnesses = tuple(record_id for _, record_id in self._latest)
+        walked_at = self.started if outcome.whole else self._memory.walked_at
+        self.stream_state[WALK] = WindowMemory(None, witnesses, walked_at).to_state()
+        if self._latest:
+            latest = max(self._latest)[0]
+            self.stream_state["replication_key"] = self.replication_key
+            self.stream_state["replication_key_value"] = max(latest, self.stream_state.get("replication_key_value", ""))
 
 
 class CustomFieldsMixin(ApolloStream):
@@ -112,15 +326,23 @@ class CustomFieldsMixin(ApolloStream):
     modality: ClassVar[str]
 
     @override
-    def post_process(self, row: Record, context: Context | None = None) -> Record | None:
-        record = super().post_process(row, context)
-        if record and (values := record.get("typed_custom_fields")) and self._labels:
-            record["custom_fields"] = self._labels.resolve(values)
+    def shaped(self, row: Record, context: Context | None) -> Record:
+        record = super().shaped(row, context)
+        values = record.get("typed_custom_fields")
+        if values is not None and self.config["custom_fields"] == "labels":
+            record["custom_fields"] = values and self._labels and self._labels.resolve(values)
+            self.tell(self._labels.news() if values and self._labels else ())
         return record
 
     @functools.cached_property
     def _labels(self) -> CustomFieldLabels | None:
-        return self._tap.custom_field_labels(self.modality)
+        """The names of the custom fields, or None where they may not be read."""
+        try:
+            return CustomFieldLabels(self._tap.lookup("custom_fields"), self.modality)
+        except ForbiddenError as error:
+            hint = "set `custom_fields` to raw to do without"
+            self.logger.warning("%s: custom_fields stay null: %s Or %s.", self.name, error.message, hint)
+            return None
 
 
 class DerivedStream(ApolloStream):
@@ -144,5 +366,8 @@ class DerivedStream(ApolloStream):
         """Write the rows that a record of the parent holds."""
         if self.selected:
             for row in self.derive(record):
-                if shaped := self.post_process(row):
-                    self._write_record_message(shaped)
+                self._write_record_message(self.shaped(row, None))
+
+
+def _day(moment: str) -> datetime.date:
+    return datetime.date.fromisoformat(moment[:10])

@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from tap_apollo.client import ApolloStream
-from tap_apollo.streams.base import CustomFieldsMixin, DerivedStream, NewestFirstStream
+from tap_apollo.paging import Listing
+from tap_apollo.streams.base import CustomFieldsMixin, DerivedStream, NewestFirstStream, cut_by
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -28,9 +29,22 @@ class Contacts(CustomFieldsMixin, NewestFirstStream):
     scope = "api/v1/contacts/search"
     oauth_scope = "contacts_search"
     records_key = "contacts"
-    parameters = {"sort_by_field": "contact_updated_at", "sort_ascending": False}
     replication_key = "updated_at"
     modality = "contact"
+
+    @property
+    @override
+    def listing(self) -> Listing:
+        return Listing(
+            parameters={"sort_by_field": "contact_updated_at", "sort_ascending": False},
+            key=self.key,
+            new_mark=self.new_mark,
+            slices=lambda: cut_by("contact_stage_ids", self._tap.lookup("contact_stages")),
+            newest={"sort_by_field": "contact_created_at", "sort_ascending": False},
+            oldest={"sort_by_field": "contact_created_at", "sort_ascending": True},
+            labels=lambda: cut_by("contact_label_ids", self._tap.lookup("lists"), modality="contacts"),
+            display_limit=self.display_limit,
+        )
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
@@ -59,7 +73,7 @@ class ContactSequenceStatuses(DerivedStream):
 
     @override
     def derive(self, record: Record) -> Iterable[Record]:
-        for status in record.get("contact_campaign_statuses") or ():
+        for status in filter(None, record.get("contact_campaign_statuses") or ()):
             yield {**status, "contact_id": record["id"]}
 
 

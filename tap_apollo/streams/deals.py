@@ -6,8 +6,9 @@ import datetime
 import sys
 from typing import TYPE_CHECKING
 
-from tap_apollo.client import ApolloStream, PagedStream
-from tap_apollo.streams.base import CustomFieldsMixin
+from tap_apollo.client import ApolloStream
+from tap_apollo.records import timestamp
+from tap_apollo.streams.base import CustomFieldsMixin, ListStream
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
 
-class Deals(CustomFieldsMixin, PagedStream):
+class Deals(CustomFieldsMixin, ListStream):
     """Deals of all pipelines."""
 
     name = "deals"
@@ -29,14 +30,15 @@ class Deals(CustomFieldsMixin, PagedStream):
     modality = "opportunity"
 
     @override
-    def post_process(self, row: Record, context: Context | None = None) -> Record | None:
+    def shaped(self, row: Record, context: Context | None) -> Record:
         """Fill ``created_at``, which Apollo has renamed; the id of a deal begins with its moment of creation."""
-        row["created_at"] = (
-            row.get("opportunity_created_at")
-            or row.get("created_at")
-            or datetime.datetime.fromtimestamp(int(row["id"][:8], 16), tz=datetime.timezone.utc).isoformat()
+        record = super().shaped(row, context)
+        record["created_at"] = (
+            record.get("opportunity_created_at")
+            or record.get("created_at")
+            or timestamp(datetime.datetime.fromtimestamp(int(row["id"][:8], 16), tz=datetime.timezone.utc).isoformat())
         )
-        return super().post_process(row, context)
+        return record
 
 
 class DealStages(ApolloStream):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tap_apollo.client import PER_PAGE, ApolloStream, PagedStream
-from tap_apollo.streams.base import WindowedStream
+from tap_apollo.client import ApolloStream
+from tap_apollo.paging import PER_PAGE
+from tap_apollo.streams.base import ListStream, WindowedStream, cut_by
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -14,12 +15,12 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from tap_apollo.paging import DateWindow
 
 
-class Sequences(PagedStream):
+class Sequences(ListStream):
     """Sequences, which the API calls emailer campaigns, with their statistics."""
 
     name = "sequences"
@@ -58,8 +59,12 @@ class OutreachEmails(WindowedStream):
             "emailer_message_date_range": {"min": f"{window.first}", "max": f"{window.last}"},
         }
 
+    @override
+    def slices(self) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        return cut_by("emailer_campaign_ids", self._tap.lookup("sequences"))
 
-class Tasks(PagedStream):
+
+class Tasks(ListStream):
     """Tasks, each with a copy of its contact."""
 
     name = "tasks"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tap_apollo.client import PER_PAGE, PagedStream
-from tap_apollo.paging import Page, nothing, whole_list
+from tap_apollo.client import PagedStream
+from tap_apollo.paging import Listing, ListWalk, OnePage, Page
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -47,33 +47,30 @@ class People(PagedStream):
     @override
     def new_walk(self, context: Context | None) -> Walk:
         if context is None:  # what the SDK passes when there are no partitions
-            return nothing()
-        search = self._searches[context["search"]]
-        limits = [limit for limit in (search.get("max_pages"), self.max_pages) if limit is not None]
-        return whole_list(nested(search["filters"]), max_pages=min(limits, default=None))
-
-    @property
-    @override
-    def max_pages(self) -> int | None:
-        """What the searches before have left of the page limit."""
-        limit = super().max_pages
-        return None if limit is None else limit - self._pages_read
+            return OnePage(pages=0)
+        filters = nested(self._searches[context["search"]]["filters"])
+        return ListWalk(Listing(filters, display_limit=self.display_limit))
 
     @override
-    def walk_ended(self, outcome: Outcome, context: Context | None) -> None:
-        super().walk_ended(outcome, context)
-        self._pages_read += outcome.pages
+    def page_limit(self, context: Context | None) -> int | None:
+        """The limit of the search, or what the searches before have left of the stream's."""
+        stream = super().page_limit(context)
+        left = None if stream is None else max(0, stream - self._pages_read)
+        search = self._searches[context["search"]].get("max_pages") if context else None
+        return min((limit for limit in (left, search) if limit is not None), default=None)
+
+    @override
+    def walk_ended(self, walk: Walk, outcome: Outcome | None) -> None:
+        super().walk_ended(walk, outcome)
+        self._pages_read += self._paginator.count
 
     @override
     def read_page(self, reply: Any) -> Page:
-        return Page(self.read_records(reply), per_page=PER_PAGE, total=reply.get("total_entries"))
+        return Page(self.read_records(reply), total=reply.get("total_entries"))
 
     @override
-    def post_process(self, row: Record, context: Context | None = None) -> Record | None:
-        record = super().post_process(row, context)
-        if record and context:
-            record["search"] = context["search"]
-        return record
+    def shaped(self, row: Record, context: Context | None) -> Record:
+        return {**super().shaped(row, context), "search": (context or {})["search"]}
 
 
 def nested(filters: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +79,7 @@ def nested(filters: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in filters.items():
         outer, _, inner = name.removesuffix("]").partition("[")
         if inner:
-            body.setdefault(outer, {})[inner] = value
+            body[outer] = {**body.get(outer, {}), inner: value}
         else:
             body[outer] = value
     return body

@@ -7,7 +7,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tap_apollo.client import ApolloStream, PagedStream
+from tap_apollo.client import ApolloStream
+from tap_apollo.streams.base import ListStream
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -47,7 +48,7 @@ class CustomFields(ApolloStream):
     records_key = "typed_custom_fields"
 
 
-class Users(PagedStream):
+class Users(ListStream):
     """The team's users, deleted ones included."""
 
     name = "users"
@@ -119,7 +120,9 @@ class CreditUsageStats(ApolloStream):
     def read_records(self, reply: Any) -> list[Record]:
         cycle = reply.get("current_credit_cycle") or {}
         common = {"cycle_start": cycle.get("start_date"), "cycle_end": cycle.get("end_date"), "read_at": _now()}
-        return [{"credit_type": name, **numbers, **common} for name, numbers in reply["credit_usage_stats"].items()]
+        return [
+            {"credit_type": name, **(numbers or {}), **common} for name, numbers in reply["credit_usage_stats"].items()
+        ]
 
 
 def _now() -> str:

@@ -1,0 +1,208 @@
+"""One list, read from its front to its end while people change it: the three rules, and nothing else.
+
+*Shrink.* Rows that were inserted or deleted before the reading position have moved the unread ones by ``i - d``; the
+total has changed by ``i - d - u``, ``u`` being the unread rows that were deleted. So unread rows never moved forward
+by more than the total fell, and going back that far loses nothing.
+
+*Ties.* Rows of one sort value may come in another order at every request, so that one can stand on two pages and
+another on none. A row that comes twice across the edge of two pages gives this away. From then on each page begins
+before the run of equal rows that the last one ended in, and one reply holds the run whole. A run that is longer than a
+page is read again until as many distinct rows have come as it has places.
+
+*Distinct.* A row is delivered once; how many distinct rows came, against the total, is the proof at the end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from tap_apollo.paging.pages import DISPLAY_LIMIT, PER_PAGE, Page, PageRequest, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Key = Callable[[Record], str | None]
+
+#: Which part of a page to read again at the edge of two where the sort value is not shown.
+OVERLAP = 10
+
+#: How often a run of equal rows is read that hides some of them.
+MOST_TRIES = 20
+
+
+@dataclasses.dataclass
+class Tally:
+    """The distinct rows that a walk has seen.
+
+    Attributes:
+        ids: Those of this run.
+        carried: How many the runs saw that the walk was begun in.
+    """
+
+    ids: set[str] = dataclasses.field(default_factory=set)
+    carried: int = 0
+
+    def __len__(self) -> int:
+        """Return how many distinct rows the walk has seen, in this run and before."""
+        return self.carried + len(self.ids)
+
+    def fresh(self, records: list[Record]) -> list[Record]:
+        """Return the records that have not come before, and remember them."""
+        news = {record["id"]: record for record in records if record["id"] not in self.ids}
+        self.ids.update(news)
+        return list(news.values())
+
+
+@dataclasses.dataclass
+class _Tie:
+    """A run of rows of one sort value, from the page on which it begins to the one on which it ends."""
+
+    key: str | None
+    start: int
+    ids: set[str] = dataclasses.field(default_factory=set)
+    tries: int = 0
+
+
+class ListReader:
+    """Reads one list in one order.
+
+    Call ``next_request``, fetch, and hand the page to ``take``, until ``next_request`` gives None.
+
+    Attributes:
+        position: How many rows from the front are read: what is still unread stands at or behind it.
+        total: Rows in the list, as the last page said.
+        done: Whether the end was reached.
+        out_of_reach: Whether the position is past what Apollo shows of one list.
+        went_back: Whether the last page showed that unread rows may stand before it.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Any],
+        tally: Tally,
+        *,
+        key: Key | None = None,
+        position: int = 0,
+        total: int | None = None,
+        careful: bool = False,
+        per_page: int = PER_PAGE,
+        display_limit: int = DISPLAY_LIMIT,
+    ) -> None:
+        """Prepare to read.
+
+        Args:
+            parameters: What selects and sorts the list.
+            tally: Where distinct rows are counted.
+            key: The sort value of a row, if rows show it.
+            position: Where to begin.
+            total: The total when an earlier run stopped there.
+            careful: Whether ties are known to move.
+            per_page: Most rows to ask for on a page.
+            display_limit: Rows beyond which Apollo refuses pages.
+        """
+        self.position = position
+        self.total = total
+        self.done = False
+        self.out_of_reach = False
+        self.went_back = False
+        self._parameters = parameters
+        self._tally = tally
+        self._key = key
+        self._careful = careful
+        self._display_limit = display_limit
+        self._per_page = per_page
+        self._any_size = True
+        self._run = 0
+        self._tie: _Tie | None = None
+        self._request: PageRequest | None = None
+
+    @property
+    def resume_at(self) -> int:
+        """Where a later run goes on: before the rows that may be tied with unread ones."""
+        return self.position if self._careful else max(0, self.position - self._run)
+
+    def next_request(self) -> PageRequest | None:
+        """Return the page to fetch next, or None at the end of the list or of what Apollo shows."""
+        if self.done:
+            return None
+        self._request = self._reaching_farthest()
+        self.out_of_reach = self._request is None
+        return self._request
+
+    def take(self, page: Page) -> None:
+        """Note a page, leave in it what has not come before, and move on."""
+        if (request := self._request) is None:
+            raise ValueError("there was no request")
+        if page.per_page and page.per_page < request.per_page:
+            self._per_page, self._any_size = page.per_page, False  # the endpoint has a page size of its own
+            request = dataclasses.replace(request, per_page=page.per_page)
+        unread_from = self.position
+        if self.total is not None and page.total is not None:
+            unread_from = max(0, self.position - max(0, self.total - page.total))
+        self.total = page.total
+        rows = page.records
+        end = request.first + len(rows)
+        known = any(row["id"] in self._tally.ids for row in rows[self.position - request.first :])
+        page.records = self._tally.fresh(rows)
+        tied = known and not self._careful and self._run > 0
+        self.went_back = tied or request.first > unread_from
+        if self.went_back:
+            self._careful = self._careful or tied
+            self._go_to(unread_from - self._run)
+        else:
+            self.done = not rows or (len(rows) < request.per_page if page.total is None else end >= page.total)
+            self._run = self._last_run(rows)
+            before_ties = end - self._run if self._careful and not self.done else end
+            # A run of equal rows that fills the page cannot be held whole by any: the count must tell.
+            self.position = before_ties if before_ties > unread_from else end
+            if self._careful and self._hides(request.first, rows):
+                self.went_back, self.done = True, False
+
+    def jump(self, position: int) -> None:
+        """Go on from a position farther on, up to which an earlier walk has read."""
+        if position > self.position:
+            self.done = False
+            self._go_to(position)
+
+    def _go_to(self, position: int) -> None:
+        self.position, self._run = max(0, position), 0
+
+    def _last_run(self, rows: list[Record]) -> int:
+        """Return how many rows at the end of a page may be tied with the first of the next."""
+        if not rows or self._key is None:
+            return min(self._per_page // OVERLAP, len(rows))
+        last = self._key(rows[-1])
+        return next((count for count, row in enumerate(reversed(rows)) if self._key(row) != last), len(rows))
+
+    def _hides(self, first: int, rows: list[Record]) -> bool:
+        """Whether the run of equal rows that ends on a page has fewer rows than places; then go back to its start."""
+        if not rows or self._key is None:
+            return False
+        keys = [self._key(row) for row in rows]
+        tie = self._tie
+        if tie and tie.key in keys:
+            tie.ids.update(row["id"] for row, key in zip(rows, keys, strict=True) if key == tie.key)
+            end = first + len(keys) - keys[::-1].index(tie.key)
+            ended = tie.key != keys[-1] or self.done
+            if ended and len(tie.ids) < end - tie.start and tie.tries < MOST_TRIES:
+                tie.tries += 1
+                self._go_to(tie.start)
+                return True
+        if not tie or tie.key != keys[-1]:
+            start = keys.index(keys[-1])
+            self._tie = _Tie(keys[-1], first + start, {row["id"] for row in rows[start:]})
+        return False
+
+    def _reaching_farthest(self) -> PageRequest | None:
+        """Return the page that holds the position and, of all page sizes, reaches farthest behind it."""
+        sizes = range(self._per_page, 0, -1) if self._any_size else (self._per_page,)
+        best: PageRequest | None = None
+        for size in sizes:
+            if best and self.position + size <= best.first + best.per_page:
+                break  # no smaller page can reach farther
+            request = PageRequest(self.position // size + 1, size, self._parameters)
+            reach = request.first + size
+            if reach <= self._display_limit and (best is None or reach > best.first + best.per_page):
+                best = request
+        return best

@@ -1,0 +1,217 @@
+"""The walk of a list by windows of days, which halve until Apollo can show them whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from tap_apollo.paging.pages import DISPLAY_LIMIT, PER_PAGE, Page, PageRequest
+from tap_apollo.paging.reader import ListReader, Tally
+from tap_apollo.paging.walks import REREADS, Filters, Outcome, none_to_cut_by
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Mapping
+
+    from tap_apollo.paging.walks import Pages
+
+#: No record is older: Apollo was founded in 2015.
+FLOOR = datetime.date(2015, 1, 1)
+
+#: Where no total is known: after how many full pages to look whether the window reaches past what Apollo shows.
+PROBE_AFTER = 10
+
+_DAY = datetime.timedelta(days=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class DateWindow:
+    """Whole days, the first and the last included."""
+
+    first: datetime.date
+    last: datetime.date
+
+    def halves(self) -> list[DateWindow]:
+        """Return the window cut in two; a single day cannot be cut."""
+        if self.first == self.last:
+            return []
+        middle = self.first + (self.last - self.first) // 2
+        return [DateWindow(self.first, middle), DateWindow(middle + _DAY, self.last)]
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowedListing:
+    """How one stream's list is asked for by windows.
+
+    Attributes:
+        window: The filters that select a window.
+        slices: Filters that cut a single day which is too long.
+        per_page: Most rows to ask for on a page.
+        display_limit: Rows beyond which Apollo refuses pages.
+    """
+
+    window: Callable[[DateWindow], Mapping[str, Any]]
+    slices: Callable[[], Filters] = none_to_cut_by
+    per_page: int = PER_PAGE
+    display_limit: int = DISPLAY_LIMIT
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowStop:
+    """Where a walk by windows was stopped.
+
+    Attributes:
+        windows: The windows still to be read, the one it was in first.
+        position: How many rows of that one had been read.
+        total: Rows in that one then, if it says.
+    """
+
+    windows: tuple[DateWindow, ...]
+    position: int = 0
+    total: int | None = None
+
+
+class WindowWalk:
+    """The walk of one run.
+
+    Attributes:
+        recognized: Whether the list is the one that the state was written for.
+        restarted: Why the walk read more than the state asked for, one line; empty if it did not.
+    """
+
+    def __init__(
+        self,
+        listing: WindowedListing,
+        span: DateWindow,
+        *,
+        since: datetime.date | None = None,
+        stop: WindowStop | None = None,
+        witnesses: Iterable[str] = (),
+    ) -> None:
+        """Prepare a walk.
+
+        Args:
+            listing: How the list is asked for.
+            span: The days to read.
+            since: The first day to read if the state turns out to belong to another list.
+            stop: Where the last walk was stopped.
+            witnesses: Ids among which the list is recognized.
+        """
+        self._listing = listing
+        self._span = span
+        self._since = since or FLOOR
+        self._todo = deque(stop.windows if stop else [span])
+        if stop and stop.windows[-1].last < span.last:
+            self._todo.append(DateWindow(stop.windows[-1].last + _DAY, span.last))
+        self._stop = stop
+        self._witnesses = frozenset(witnesses)
+        self._tally = Tally()
+        self._shortfalls: list[str] = []
+        self._missing = 0
+        self._reader = self._new_reader({}, self._tally)
+        self.recognized = not self._witnesses
+        self.restarted = ""
+
+    def stop(self) -> WindowStop:
+        """Return what a later run has to know if this one ends now."""
+        return WindowStop(tuple(self._todo), self._reader.resume_at, self._reader.total)
+
+    def pages(self) -> Pages:
+        """Walk: see the module on walks."""
+        yield from self._all_windows()
+        if not self.recognized and self._since < self._span.first:
+            self.restarted = "it holds none of the records that the last run ended with"
+            self._todo.append(DateWindow(self._since, self._span.first - _DAY))
+            yield from self._all_windows()
+        whole = self._span.first <= self._since
+        return Outcome(len(self._tally), whole=whole, missing=self._missing, shortfall="; ".join(self._shortfalls))
+
+    def _all_windows(self) -> Generator[PageRequest, Page, None]:
+        while self._todo:
+            window = self._todo[0]
+            fits = yield from self._fits(self._listing.window(window))
+            if fits:
+                self._todo.popleft()
+            elif halves := window.halves():
+                self._todo.popleft()
+                self._todo.extendleft(reversed(halves))
+            else:
+                yield from self._day(window)
+                self._todo.popleft()
+
+    def _day(self, window: DateWindow) -> Generator[PageRequest, Page, None]:
+        """Read a day that is too long by itself, cut by whatever the list can be cut by."""
+        total, rows = self._reader.total, Tally()
+        cuts = [filters for _, filters in self._listing.slices()]
+        whole = bool(cuts)
+        for filters in cuts:
+            fits = yield from self._fits({**self._listing.window(window), **filters}, rows)
+            whole = whole and fits
+        if total is not None and len(rows) < total:
+            whole = False
+        if not whole:
+            yield from self._fits(self._listing.window(window), rows, as_far_as_it_goes=True)
+            self._missing += max(1, (total or 0) - len(rows))
+            limit = f"{self._listing.display_limit:,}"
+            self._shortfalls.append(f"{window.first} has more records than the {limit} that Apollo shows of one list")
+
+    def _fits(
+        self,
+        parameters: Mapping[str, Any],
+        rows: Tally | None = None,
+        *,
+        as_far_as_it_goes: bool = False,
+    ) -> Generator[PageRequest, Page, bool]:
+        """Read a window if Apollo can show all of it, or as far as it goes, and return whether it could."""
+        rows = rows if rows is not None else Tally()
+        before = len(rows)
+        stop, self._stop = self._stop, None
+        for attempt in range(1 + REREADS):
+            self._reader = self._new_reader(parameters, rows, stop=stop, careful=attempt > 0)
+            pages = 0
+            while request := self._reader.next_request():
+                page = yield request
+                self._reader.take(page)
+                self._deliver(page)
+                pages += 1
+                if as_far_as_it_goes:
+                    continue
+                if page.total is not None and page.total > self._listing.display_limit:
+                    return False
+                if page.total is None and pages == PROBE_AFTER and not self._reader.done:
+                    per_page = self._listing.per_page
+                    page = yield PageRequest(self._listing.display_limit // per_page, per_page, parameters)
+                    if page.records:
+                        self._deliver(page)
+                        return False
+            if self._reader.out_of_reach:
+                return False
+            if stop or self._reader.total is None or len(rows) - before >= self._reader.total:
+                return True
+        missing = (self._reader.total or 0) - len(rows)
+        self._missing += missing
+        self._shortfalls.append(f"{missing:,} of {self._reader.total:,} records of one window cannot be reached")
+        return True
+
+    def _deliver(self, page: Page) -> None:
+        self.recognized = self.recognized or any(row["id"] in self._witnesses for row in page.records)
+        page.records = self._tally.fresh(page.records)
+
+    def _new_reader(
+        self,
+        parameters: Mapping[str, Any],
+        rows: Tally,
+        *,
+        stop: WindowStop | None = None,
+        careful: bool = False,
+    ) -> ListReader:
+        return ListReader(
+            parameters,
+            rows,
+            position=stop.position if stop else 0,
+            total=stop.total if stop else None,
+            careful=careful,
+            per_page=self._listing.per_page,
+            display_limit=self._listing.display_limit,
+        )

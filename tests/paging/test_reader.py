@@ -1,0 +1,152 @@
+"""The rules of one list, each with the case it is there for."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_apollo.paging import Page, PageRequest
+from tap_apollo.paging.reader import ListReader, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Edit = Callable[[list[str]], None]
+
+
+def read(
+    rows: list[str],
+    edits: dict[int, Edit] | None = None,
+    *,
+    total: bool = True,
+    own_page_size: int | None = None,
+    **options: Any,
+) -> tuple[list[str], list[PageRequest], ListReader]:
+    """Read a list of names; a name's first letter is its sort value. Edits happen before the request of that number."""
+    reader = ListReader({}, Tally(), key=lambda row: str(row["id"])[0], **{"per_page": 10, **options})
+    requests: list[PageRequest] = []
+    delivered: list[str] = []
+    while request := reader.next_request():
+        if edit := (edits or {}).get(len(requests)):
+            edit(rows)
+        requests.append(request)
+        per_page = own_page_size or request.per_page
+        first = (request.number - 1) * per_page
+        page = Page([{"id": row} for row in rows[first : first + per_page]], len(rows) if total else None, per_page)
+        reader.take(page)
+        delivered += [row["id"] for row in page.records]
+    return delivered, requests, reader
+
+
+def names(count: int) -> list[str]:
+    """Names of which no two sort alike."""
+    return [chr(0x4E00 + number) for number in range(count)]
+
+
+@pytest.mark.parametrize("length", [0, 1, 9, 10, 11, 20, 95])
+def test_a_still_list_takes_no_request_too_many(length: int) -> None:
+    delivered, requests, reader = read(names(length))
+    assert delivered == names(length)
+    assert len(requests) == max(1, -(-length // 10))
+    assert reader.done
+
+
+@pytest.mark.parametrize(("length", "requests"), [(0, 1), (9, 1), (10, 2), (11, 2), (20, 3)])
+def test_without_a_total_a_page_that_is_not_full_is_the_last(length: int, requests: int) -> None:
+    delivered, made, _ = read(names(length), total=False)
+    assert len(delivered) == length
+    assert len(made) == requests
+
+
+def test_shrink_what_was_deleted_before_the_reader_is_gone_back_for() -> None:
+    rows = names(40)
+
+    def delete_three(rows: list[str]) -> None:
+        del rows[2:5]
+
+    delivered, requests, _ = read(rows, {2: delete_three})
+    assert set(names(40)[5:]) <= set(delivered)
+    assert [request.first for request in requests][:4] == [0, 10, 20, 16]
+
+
+def test_shrink_deletions_hidden_by_insertions_cost_nothing() -> None:
+    """Two in, two out: the total is as it was, and so are the unread rows."""
+    rows = names(40)
+
+    def swap(rows: list[str]) -> None:
+        del rows[3:5]
+        rows[0:0] = ["X", "Y"]
+
+    delivered, requests, _ = read(rows, {2: swap})
+    assert set(names(40)[5:]) <= set(delivered)
+    assert len(requests) == 4
+
+
+def test_an_insertion_brings_rows_twice_and_delivers_them_once() -> None:
+    delivered, _, _ = read(names(30), {1: lambda rows: rows.insert(0, "X")})
+    assert sorted(delivered) == names(30)
+
+
+def test_ties_a_row_that_swapped_places_across_the_edge_is_found() -> None:
+    rows = [*names(9), "Ta", "Tb", *names(30)[9:]]
+
+    def swap(rows: list[str]) -> None:
+        rows[9], rows[10] = rows[10], rows[9]
+
+    delivered, requests, _ = read([*rows], {1: swap})
+    assert sorted(delivered) == sorted(rows)
+    assert [(request.first, request.per_page) for request in requests][:3] == [(0, 10), (10, 10), (9, 9)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ties_once_known_to_move_are_held_whole_by_one_page(seed: int) -> None:
+    ties = [f"{chr(0x4E00 + group)}{member}" for group in range(200) for member in "abc"]
+    random = Random(seed)
+
+    def shuffle(rows: list[str]) -> None:
+        rows.sort(key=lambda row: (row[0], random.random()))
+
+    delivered, requests, _ = read([*ties], dict.fromkeys(range(500), shuffle), careful=True, per_page=100)
+    assert sorted(delivered) == ties
+    assert len(requests) <= 8
+
+
+def test_ties_longer_than_a_page_do_not_stop_the_reader() -> None:
+    delivered, _, reader = read([f"T{number:02}" for number in range(35)], careful=True)
+    assert len(delivered) == 35
+    assert reader.done
+
+
+def test_a_list_may_have_a_page_size_of_its_own() -> None:
+    delivered, requests, _ = read(names(23), own_page_size=4)
+    assert delivered == names(23)
+    assert [request.number for request in requests] == [1, 2, 3, 4, 5, 6]
+
+
+def test_past_what_apollo_shows_the_list_is_out_of_reach() -> None:
+    delivered, _, reader = read(names(51), display_limit=50)
+    assert len(delivered) == 50
+    assert reader.out_of_reach
+    assert not read(names(50), display_limit=50)[2].out_of_reach
+
+
+def test_near_the_limit_smaller_pages_reach_up_to_it() -> None:
+    delivered, requests, reader = read(names(60), display_limit=50, position=45, careful=True)
+    assert delivered[-5:] == names(60)[45:50]
+    assert max(request.number * request.per_page for request in requests) <= 50
+    assert reader.out_of_reach
+
+
+def test_an_empty_page_ends_a_list_whose_total_lies() -> None:
+    reader = ListReader({}, Tally(), per_page=10)
+    assert reader.next_request()
+    reader.take(Page([], total=1000))
+    assert reader.next_request() is None
+
+
+def test_a_later_run_goes_on_before_the_rows_that_may_be_tied() -> None:
+    _, _, reader = read([*names(8), "Ta", "Tb"])
+    assert reader.position == 10
+    assert reader.resume_at == 8
