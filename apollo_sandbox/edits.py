@@ -34,13 +34,13 @@ class Colleagues:
     def __init__(self, world: World, edits_per_request: float) -> None:
         """Work on this world; a fraction of an edit per request adds up."""
         self._world = world
-        self._pace = edits_per_request
+        self.pace = edits_per_request
         self._due = 0.0
         self._dice = world.ids.dice(Kind.EDIT, 0)
 
     def before_request(self) -> None:
         """Make the edits that are due before a request."""
-        self._due += self._pace
+        self._due += self.pace
         while self._due >= 1:
             self._due -= 1
             self.edit()

@@ -56,6 +56,15 @@ class Sandbox:
         """Tell how many rows a complete sync of each stream must deliver now."""
         return self._services.counts()
 
+    @property
+    def edits_per_request(self) -> float:
+        """Give the edits that colleagues make before each request; may be set while serving."""
+        return self._services.colleagues.pace
+
+    @edits_per_request.setter
+    def edits_per_request(self, pace: float) -> None:
+        self._services.colleagues.pace = pace
+
     def edit(self, times: int = 1) -> None:
         """Let colleagues make that many edits of their own choosing."""
         with self.world.lock:

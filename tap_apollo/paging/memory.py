@@ -155,6 +155,7 @@ def _stop(state: Mapping[str, Any], read_mark: ReadMark | None) -> Stop:
         mark=read_mark(state["mark"]) if read_mark else None,
         part=part,
         witnesses=_texts(state["witnesses"]),
+        careful=state.get("careful", False) is True,
     )
 
 

@@ -75,6 +75,7 @@ class ListReader:
         done: Whether the end was reached.
         out_of_reach: Whether the position is past what Apollo shows of one list.
         went_back: Whether the last page showed that unread rows may stand before it.
+        careful: Whether ties are known to move.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class ListReader:
         self._parameters = parameters
         self._tally = tally
         self._key = key
-        self._careful = careful
+        self.careful = careful
         self._display_limit = display_limit
         self._per_page = per_page
         self._any_size = True
@@ -120,7 +121,7 @@ class ListReader:
     @property
     def resume_at(self) -> int:
         """Where a later run goes on: before the rows that may be tied with unread ones."""
-        return self.position if self._careful else max(0, self.position - self._run)
+        return self.position if self.careful else max(0, self.position - self._run)
 
     def next_request(self) -> PageRequest | None:
         """Return the page to fetch next, or None at the end of the list or of what Apollo shows."""
@@ -145,18 +146,18 @@ class ListReader:
         end = request.first + len(rows)
         known = any(row["id"] in self._tally.ids for row in rows[self.position - request.first :])
         page.records = self._tally.fresh(rows)
-        tied = known and not self._careful and self._run > 0
+        tied = known and not self.careful and self._run > 0
         self.went_back = tied or request.first > unread_from
         if self.went_back:
-            self._careful = self._careful or tied
+            self.careful = self.careful or tied
             self._go_to(unread_from - self._run)
         else:
             self.done = not rows or (len(rows) < request.per_page if page.total is None else end >= page.total)
             self._run = self._last_run(rows)
-            before_ties = end - self._run if self._careful and not self.done else end
+            before_ties = end - self._run if self.careful and not self.done else end
             # A run of equal rows that fills the page cannot be held whole by any: the count must tell.
             self.position = before_ties if before_ties > unread_from else end
-            if self._careful and self._hides(request.first, rows):
+            if self.careful and self._hides(request.first, rows):
                 self.went_back, self.done = True, False
 
     def jump(self, position: int) -> None:

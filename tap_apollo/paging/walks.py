@@ -72,6 +72,7 @@ class Stop:
         mark: Where the walk had begun; None for a list in no order of update.
         part: The part of a sliced list; empty for the list itself.
         witnesses: Ids by which the list is recognized: the rows that the walk began with, or else those it had last.
+        careful: Whether ties were seen to move.
     """
 
     position: int
@@ -80,6 +81,7 @@ class Stop:
     mark: Mark | None = None
     part: str = ""
     witnesses: tuple[str, ...] = ()
+    careful: bool = False
 
     def to_state(self) -> dict[str, Any]:
         """Return the stop as JSON."""
@@ -93,6 +95,8 @@ class Stop:
             state["mark"] = self.mark.to_state()
         if self.part:
             state["part"] = self.part
+        if self.careful:
+            state["careful"] = True
         return state
 
 
@@ -210,7 +214,7 @@ class ListWalk:
         read_again = reader.position - reader.resume_at
         count = max(0, len(self._tally) - read_again)
         witnesses = _ids(self._head[:WITNESSES] if self._listing.new_mark else self._last[-WITNESSES:])
-        now = Stop(reader.resume_at, reader.total, count, self.mark, self._part, witnesses)
+        now = Stop(reader.resume_at, reader.total, count, self.mark, self._part, witnesses, reader.careful)
         return [now, *self._stops][:MOST_STOPS]
 
     # The walk
@@ -253,6 +257,7 @@ class ListWalk:
         self._tally.carried += stop.count
         grown = total - stop.total if total is not None and stop.total is not None else 0
         if not stop.part:
+            self._reader.careful = self._reader.careful or stop.careful
             self._reader.jump(stop.position + grown)
         return stop
 
@@ -261,7 +266,7 @@ class ListWalk:
         stop = self._stops.popleft() if self._stops else None
         if stop:
             self._tally.carried = stop.count
-            self._reader = self._new_reader(position=stop.position, total=stop.total)
+            self._reader = self._new_reader(position=stop.position, total=stop.total, careful=stop.careful)
         while request := self._reader.next_request():
             page = yield request
             self._last = page.records
@@ -349,7 +354,7 @@ class ListWalk:
                 key=self._listing.key if "/" not in part else None,
                 position=stop.position if stop else 0,
                 total=stop.total if stop else None,
-                careful=attempt > 0,
+                careful=attempt > 0 or bool(stop and stop.careful),
                 per_page=self._listing.per_page,
                 display_limit=self._listing.display_limit,
             )
