@@ -64,7 +64,13 @@ def run_meltano(*arguments: str, environment: Mapping[str, str]) -> None:
 
 
 def main() -> None:
-    """Run the demo."""
+    """Run the demo.
+
+    Raises:
+        SystemExit: It cannot run here.
+    """
+    if sys.version_info >= (3, 14):
+        sys.exit("The demo needs Python 3.10 to 3.13: the DuckDB that its loader is right with has no wheel for 3.14.")
     began = time.monotonic()
     shutil.rmtree(DEMO, ignore_errors=True)
     DEMO.mkdir()

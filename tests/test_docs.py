@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,9 @@ PLUGINS = {plugin["name"]: plugin for group in PROJECT["plugins"].values() for p
 
 @pytest.fixture(scope="module")
 def about() -> dict[str, Any]:
-    TapApollo.append_builtin_config(TapApollo.config_jsonschema)
-    settings: dict[str, Any] = TapApollo.config_jsonschema["properties"]
+    command = [sys.executable, "-m", "tap_apollo", "--about", "--format=json"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    settings: dict[str, Any] = json.loads(printed)["settings"]["properties"]
     return settings
 
 

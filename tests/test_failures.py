@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import re
+from random import Random
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo import client
-from tap_apollo.errors import CredentialsError, SyncError
+from tap_apollo.errors import CredentialsError, SyncError, decode
 from tests.singer import config_for, sync, sync_with
 
 if TYPE_CHECKING:
@@ -23,9 +27,11 @@ def own() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries wait as long as they say in production; here they need not."""
-    monkeypatch.setattr("backoff._sync.time.sleep", lambda _: None)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Retries wait as long as they say in production; here they only say it. What they would wait is kept."""
+    kept: list[float] = []
+    monkeypatch.setattr("backoff._sync.time", SimpleNamespace(sleep=kept.append))
+    return kept
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -87,12 +93,18 @@ def test_an_incremental_stream_forbidden_half_way_keeps_its_bookmark(own: Sandbo
         {"kind": "html"},
     ],
 )
-def test_a_passing_fault_is_retried(own: Sandbox, fault: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_passing_fault_is_retried(
+    own: Sandbox,
+    fault: dict[str, Any],
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     own.faults.add(action="contacts/search", times=2, **fault)
     run = sync(own, "contacts")
     assert run.error is None
     assert len(run.records["contacts"]) == 250
     assert len([line for line in warnings(caplog) if "trying again" in line]) == 2
+    assert [int(wait) for wait in waits] in ([1, 2], [1, 3], [2, 2], [2, 3])  # up to a second of jitter
 
 
 def test_a_lasting_fault_fails_its_stream_and_the_run_but_not_the_others(
@@ -120,6 +132,121 @@ def test_an_unreachable_apollo_ends_the_run_at_once(caplog: pytest.LogCaptureFix
     assert len([line for line in warnings(caplog) if "trying again" in line]) == client.MAX_TRIES - 1
 
 
+@pytest.mark.parametrize("stream", ["outreach_emails", "contacts"])
+def test_no_query_reaches_the_log_when_connections_break(stream: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", logger="tap-apollo")
+    config = {"api_key": "k", "api_url": "http://127.0.0.1:9/api/v1", "start_date": "2026-01-01"}
+    sync_with(config, [stream])
+    assert not re.search(r"date_range|url:|Giving up|_request\(", "\n".join(_of_the_tap(caplog)))
+
+
+def _of_the_tap(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith(("tap-apollo", "backoff"))]
+
+
+def test_a_slow_stream_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with Sandbox(Settings(contacts=50, fault=("kind=slow,seconds=3,action=accounts/search",))).serve() as sandbox:
+        run = sync(sandbox, "accounts", "users", request_timeout=1)
+    assert isinstance(run.error, SyncError)
+    assert run.records["users"]
+    assert any("`request_timeout`" in line for line in warnings(caplog))
+
+
+def test_a_wait_longer_than_an_hour_ends_the_stream_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(client, "MAX_WAIT", 30)
+    with Sandbox(Settings(contacts=250, limit=("contacts/search=1/0/0",))).serve() as limited:
+        run = sync(limited, "contacts", "users")
+        assert limited.ledger.as_dict()["requests"]["contacts/search"] == 2
+    assert isinstance(run.error, SyncError)
+    assert run.records["users"]
+    assert any("asks to wait" in line for line in warnings(caplog))
+
+
+def test_oauth_reads_with_a_token_and_names_oauth_scopes(caplog: pytest.LogCaptureFixture) -> None:
+    with Sandbox(Settings(contacts=50, forbid=("tasks/search",))).serve() as sandbox:
+        token = sandbox.settings.access_token
+        config = {"api_url": sandbox.url, "access_token": token}
+        run = sync_with(config, ["tasks", "users"])
+        wrong = sync_with({**config, "access_token": "wrong"}, ["users"])
+    assert run.records.keys() == {"users"}
+    assert any("missing scope is tasks_list" in line for line in warnings(caplog))
+    assert token not in caplog.text
+    assert isinstance(wrong.error, CredentialsError)
+    assert "`access_token`" in wrong.error.message
+
+
+class TestCustomFieldDefinitions:
+    def test_forbidden_they_leave_custom_fields_null_and_say_so(self, caplog: pytest.LogCaptureFixture) -> None:
+        with Sandbox(Settings(contacts=150, forbid=("typed_custom_fields/index",))).serve() as sandbox:
+            run = sync(sandbox, "contacts", strict=True)
+        assert run.error is None
+        assert len({*run.ids("contacts")}) == 150
+        assert not any(record.get("custom_fields") for record in run.records["contacts"])
+        assert any("custom_fields stay null" in line for line in warnings(caplog))
+
+    def test_failing_they_fail_the_stream_before_a_record_goes_out_without(self, own: Sandbox) -> None:
+        own.faults.add("status", action="typed_custom_fields/index", status=500)
+        run = sync(own, "contacts", "users")
+        assert isinstance(run.error, SyncError)
+        assert run.records["users"]
+        assert not any(record["typed_custom_fields"] for record in run.records["contacts"])
+        own.faults.clear()
+        again = sync(own, "contacts", state=run.state)
+        assert {*own.world.contacts.ids} == {*again.ids("contacts")}
+
+
+ODD: list[Any] = [
+    None,
+    7,
+    "text",
+    [],
+    {},
+    [None],
+    {"a": 1},
+    "9999-12-31T23:59:59.000-08:00",
+    float("inf"),
+    [[[]]],
+    True,
+]
+
+
+@pytest.mark.parametrize("stream", ["contacts", "deals", "tasks", "lists", "custom_fields", "api_usage_stats", "users"])
+@pytest.mark.parametrize("seed", range(12))
+def test_however_odd_a_reply_the_other_streams_go_on(
+    own: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    stream: str,
+    seed: int,
+) -> None:
+    random = Random(seed)
+    path = {"lists": "labels", "deals": "opportunities", "api_usage_stats": "usage_stats"}.get(stream, stream)
+
+    def odd(response: Any) -> Any:
+        reply = copy.deepcopy(decode(response))
+        if path not in response.url:
+            return reply
+        node: Any = reply
+        for _ in range(random.randrange(4)):
+            items = node.values() if isinstance(node, dict) else node
+            inner = [item for item in items if item and isinstance(item, (dict, list))]
+            if not inner:
+                break
+            node = random.choice(inner)
+        if isinstance(node, dict) and node:
+            node[random.choice(sorted(node))] = random.choice(ODD)
+        elif isinstance(node, list) and node:
+            node[random.randrange(len(node))] = random.choice(ODD)
+        return reply
+
+    monkeypatch.setattr(client, "decode", odd)
+    run = sync(own, stream, "email_accounts")
+    assert run.records["email_accounts"]
+    assert run.error is None or isinstance(run.error, SyncError)
+
+
 def test_a_redirect_is_not_followed(own: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     own.faults.add("redirect", action="users/search")
     run = sync(own, "users")
@@ -131,7 +258,7 @@ def test_a_rate_limit_is_waited_out_as_apollo_says(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.undo()  # the wait is real: a minute window, at sixty times its speed
+    monkeypatch.undo()  # here the wait is real: a minute window, at sixty times its speed
     with Sandbox(Settings(contacts=250, limit=("contacts/search=2/0/0",), clock_speed=60)).serve() as limited:
         run = sync(limited, "contacts")
         ledger = limited.ledger.as_dict()
