@@ -19,7 +19,7 @@ docs: .venv/ready  ## write anew what docs/ and the catalog snapshot take from t
 	@$(BIN)/python scripts/write_docs.py
 
 clean:
-	rm -rf .venv .meltano .demo
+	rm -rf .venv .meltano .demo output
 
 .venv/ready: pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15) and "tap-apollo needs Python 3.10 to 3.14: call make PYTHON=python3.12, say.")'

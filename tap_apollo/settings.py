@@ -20,6 +20,30 @@ DEFAULT_API_URL = "https://api.apollo.io/api/v1"
 #: A credential goes into a header: visible ASCII. Anything else is a pasted line break or a masked key.
 _CREDENTIAL = r"^[\x21-\x7e]+$"
 
+#: The filters of the people search that the vendor documents. Apollo ignores what it does not know, without a word.
+PEOPLE_FILTERS = frozenset(
+    {
+        "contact_email_status",
+        "currently_not_using_any_of_technology_uids",
+        "currently_using_all_of_technology_uids",
+        "currently_using_any_of_technology_uids",
+        "include_similar_titles",
+        "organization_ids",
+        "organization_job_locations",
+        "organization_job_posted_at_range",
+        "organization_locations",
+        "organization_num_employees_ranges",
+        "organization_num_jobs_range",
+        "person_locations",
+        "person_seniorities",
+        "person_titles",
+        "q_keywords",
+        "q_organization_domains_list",
+        "q_organization_job_titles",
+        "revenue_range",
+    }
+)
+
 SETTINGS = th.PropertiesList(
     th.Property(
         "api_key",
@@ -197,10 +221,17 @@ def _contradictions(config: Mapping[str, Any], streams: Iterable[str]) -> Iterat
         for name in config.get(setting) or {}:
             if name not in streams:
                 yield f"Setting `{setting}` names `{name}`, no stream that reads pages{_suggest(name, streams)}"
-    searches = config.get("people_searches") or []
+    yield from _bad_searches(config.get("people_searches") or [])
+
+
+def _bad_searches(searches: list[dict[str, Any]]) -> Iterator[str]:
     names = [search["name"] for search in searches]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"Setting `people_searches` holds two searches named `{name}`: give each a name of its own."
     for search in searches:
+        where = f"Setting `people_searches`: the search `{search['name']}`"
         if not search["filters"]:
-            yield f"Setting `people_searches`: the search `{search['name']}` needs at least one filter."
+            yield f"{where} needs at least one filter."
+        for name in {name.partition("[")[0] for name in search["filters"]} - PEOPLE_FILTERS:
+            if close := difflib.get_close_matches(name, PEOPLE_FILTERS, n=1, cutoff=0.85):
+                yield f"{where} has a filter `{name}`, which Apollo would ignore: did you mean `{close[0]}`?"

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class TapApollo(Tap):
-    """Singer tap for Apollo.io."""
+    """Singer tap for Apollo.io: every record, resumable, ready to join."""
 
     name = "tap-apollo"
     package_name = "tap-apollo"

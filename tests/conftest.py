@@ -26,5 +26,5 @@ def sandbox() -> Iterator[Sandbox]:
 
 # Thousands of examples in CI, a few hundred while one works.
 hypothesis.settings.register_profile("default", max_examples=150, deadline=None)
-hypothesis.settings.register_profile("ci", max_examples=3000, deadline=None)
+hypothesis.settings.register_profile("ci", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

@@ -52,6 +52,10 @@ SEARCH = {"name": "a", "filters": {"person_titles": ["cto"]}}
         ({"api_key": "k", "max_pages": {"contacts": 0}}, "Setting `max_pages.contacts` must be 1 or more."),
         ({"api_key": "k", "people_searches": [{"name": "a"}]}, "Setting `people_searches.0` needs `filters`: add it."),
         ({"api_key": "k", "people_searches": [{"name": "a", "filters": {}}]}, "`a` needs at least one filter."),
+        (
+            {"api_key": "k", "people_searches": [{"name": "a", "filters": {"person_title[]": ["x"]}}]},
+            "`person_titles`?",
+        ),
         ({"api_key": "k", "people_searches": [SEARCH, SEARCH]}, "holds two searches named `a`"),
         ({"api_key": "k", "people_searches": [{**SEARCH, "pages": 1}]}, "Unknown setting `people_searches.0.pages`"),
     ],
