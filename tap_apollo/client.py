@@ -327,7 +327,8 @@ class ApolloStream(RESTStream[PageRequest]):
             what = f"{delivered:,} records, up to the end"
         else:
             what = f"{delivered:,} records, all that is new"
-        self.logger.info("%s: %s, %d requests, %.0f s", self.name, what, self._paginator.count, seconds)
+        count = self._paginator.count
+        self.logger.info("%s: %s, %d request%s, %.0f s", self.name, what, count, "" if count == 1 else "s", seconds)
 
     # Retries
 

@@ -212,9 +212,11 @@ def _stages(sandbox: Sandbox, count: int) -> None:
 
 def test_a_proof_is_given_at_the_end(own: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    sync(own, "contacts", "users")
-    assert any(line.startswith("contacts: 850 of 850 records, ") for line in caplog.messages)
-    assert any(line.startswith("users: ") for line in caplog.messages)
+    statuses = own.counts()["contact_sequence_statuses"]
+    sync(own, "calls", "contacts", "contact_sequence_statuses", "users")
+    for line in ("calls: 85 of 85 records, ", "contacts: 850 of 850 records, ", "users: 8 of 8 records, 1 request, "):
+        assert any(message.startswith(line) for message in caplog.messages), line
+    assert f"contact_sequence_statuses: {statuses} records, with their parents" in caplog.messages
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ class WindowWalk:
         self._tally = Tally()
         self._shortfalls: list[str] = []
         self._missing = 0
+        self._total: int | None = None if stop else 0
         self._reader = self._new_reader({}, self._tally)
         self.recognized = not self._witnesses
         self.restarted = ""
@@ -124,14 +125,21 @@ class WindowWalk:
             self.restarted = "it holds none of the records that the last run ended with"
             self._todo.append(DateWindow(self._since, self._span.first - _DAY))
             yield from self._all_windows()
-        whole = self._span.first <= self._since
-        return Outcome(len(self._tally), whole=whole, missing=self._missing, shortfall="; ".join(self._shortfalls))
+        return Outcome(
+            len(self._tally),
+            self._total,
+            whole=self._span.first <= self._since,
+            verified=self._total is not None and len(self._tally) >= self._total,
+            missing=self._missing,
+            shortfall="; ".join(self._shortfalls),
+        )
 
     def _all_windows(self) -> Generator[PageRequest, Page, None]:
         while self._todo:
             window = self._todo[0]
             fits = yield from self._fits(self._listing.window(window))
             if fits:
+                self._count(self._reader.total)
                 self._todo.popleft()
             elif halves := window.halves():
                 self._todo.popleft()
@@ -143,6 +151,7 @@ class WindowWalk:
     def _day(self, window: DateWindow) -> Generator[PageRequest, Page, None]:
         """Read a day that is too long by itself, cut by whatever the list can be cut by."""
         total, rows = self._reader.total, Tally()
+        self._count(total)
         cuts = [filters for _, filters in self._listing.slices()]
         whole = bool(cuts)
         for filters in cuts:
@@ -193,6 +202,10 @@ class WindowWalk:
         self._missing += missing
         self._shortfalls.append(f"{missing:,} of {self._reader.total:,} records of one window cannot be reached")
         return True
+
+    def _count(self, total: int | None) -> None:
+        """Add a window to the total, which is known only if every window's is."""
+        self._total = None if total is None or self._total is None else self._total + total
 
     def _deliver(self, page: Page) -> None:
         self.recognized = self.recognized or any(row["id"] in self._witnesses for row in page.records)

@@ -353,6 +353,8 @@ class DerivedStream(ApolloStream):
 
     state_partitioning_keys = ()  # one bookmark, not one per parent record
 
+    _written = 0
+
     def derive(self, record: Record) -> Iterable[Record]:
         """Return the rows that a record of the parent holds."""
         raise NotImplementedError
@@ -367,6 +369,12 @@ class DerivedStream(ApolloStream):
         if self.selected:
             for row in self.derive(record):
                 self._write_record_message(self.shaped(row, None))
+                self._written += 1
+
+    def close(self) -> None:
+        """Sum up; to be called after the last record."""
+        if self.selected:
+            self.logger.info("%s: %s records, with their parents", self.name, f"{self._written:,}")
 
 
 def _day(moment: str) -> datetime.date:

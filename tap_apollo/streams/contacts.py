@@ -51,6 +51,8 @@ class Contacts(CustomFieldsMixin, NewestFirstStream):
         for child in self._derived:
             child.open()
         yield from super().get_records(context)
+        for child in self._derived:
+            child.close()
 
     @override
     def generate_child_contexts(self, record: Record, context: Context | None) -> Iterable[Context | None]:

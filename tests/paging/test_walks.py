@@ -38,6 +38,18 @@ def test_accounts_without_an_update_time_cost_two_pages_more(changed: int) -> No
     assert reader.run(Random(3)) == 1
 
 
+def test_an_account_touched_without_a_change_does_not_hide_the_changes_behind_it() -> None:
+    server = Server().fill(300, apart=1)
+    reader = Reader(server, ACCOUNTS, per_page=20)
+    reader.run(Random(1))
+    for row_id in sorted(server.rows)[:30]:
+        server.update(row_id)
+    for row_id in sorted(server.rows)[-5:]:
+        server.touch(row_id)
+    reader.run(Random(2))
+    reader.assert_complete()
+
+
 @pytest.mark.parametrize("kind", [CONTACTS, ACCOUNTS, DEALS])
 @pytest.mark.parametrize("stable", [True, False])
 def test_a_list_is_finished_by_runs_of_thirty_pages(kind: Kind, *, stable: bool) -> None:
@@ -209,6 +221,7 @@ def test_the_state_of_another_account_is_not_trusted(kind: Kind, pages: int | No
     reader.run(Random(1), pages=pages)
     other._serial = 5000  # its ids are its own
     reader.server = other.fill(150, apart=1)
+    other.hides_times = mine.hides_times
     reader.warehouse = {}
     reader.run(Random(2))
     reader.run(Random(3))
