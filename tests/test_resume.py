@@ -57,8 +57,9 @@ class Warehouse(dict[str, dict[str, Any]]):
 
 
 def content(record: dict[str, Any]) -> str:
-    """A record without the copy of its account, whose changes Apollo does not count as the contact's."""
-    return json.dumps({name: value for name, value in record.items() if name != "account"}, sort_keys=True)
+    """A record without what changes when others do: Apollo does not count that as its own update."""
+    own = record.keys() - {"account", "num_contacts"}
+    return json.dumps({name: record[name] for name in own}, sort_keys=True)
 
 
 @pytest.mark.parametrize("stream", ["contacts", "accounts", "tasks"])
@@ -186,7 +187,6 @@ class TestPastTheDisplayLimit:
         run = sync(big, stream)
         assert run.error is None
         assert len({*run.ids(stream)}) == big.counts()[stream]
-        assert "422" not in caplog.text
         assert "incomplete" not in caplog.text
         assert big.ledger.as_dict()["statuses"].keys() == {"200"}
 

@@ -10,10 +10,11 @@ from tap_apollo.paging.marks import Frontier, Mark, TimeMark, digest
 from tap_apollo.paging.memory import ListMemory, StateError, WindowMemory
 from tap_apollo.paging.pages import DISPLAY_LIMIT, PER_PAGE, Page, PageRequest, Record
 from tap_apollo.paging.walks import FilterIgnoredError, Listing, ListWalk, OnePage, Outcome, Stop, Walk
-from tap_apollo.paging.windows import DateWindow, WindowedListing, WindowStop, WindowWalk
+from tap_apollo.paging.windows import EVERYTHING, DateWindow, WindowedListing, WindowStop, WindowWalk
 
 __all__ = [
     "DISPLAY_LIMIT",
+    "EVERYTHING",
     "PER_PAGE",
     "DateWindow",
     "FilterIgnoredError",

@@ -40,12 +40,16 @@ class DateWindow:
         return [DateWindow(self.first, middle), DateWindow(middle + _DAY, self.last)]
 
 
+#: The list as it is, records without a date included.
+EVERYTHING = DateWindow(datetime.date.min, datetime.date.max)
+
+
 @dataclasses.dataclass(frozen=True)
 class WindowedListing:
     """How one stream's list is asked for by windows.
 
     Attributes:
-        window: The filters that select a window.
+        window: The filters that select a window; none for ``EVERYTHING``.
         slices: Filters that cut a single day which is too long.
         per_page: Most rows to ask for on a page.
         display_limit: Rows beyond which Apollo refuses pages.
@@ -93,7 +97,7 @@ class WindowWalk:
 
         Args:
             listing: How the list is asked for.
-            span: The days to read.
+            span: The days to read; from ``FLOOR`` on, it is everything.
             since: The first day to read if the state turns out to belong to another list.
             stop: Where the last walk was stopped.
             witnesses: Ids among which the list is recognized.
@@ -101,7 +105,7 @@ class WindowWalk:
         self._listing = listing
         self._span = span
         self._since = since or FLOOR
-        self._todo = deque(stop.windows if stop else [span])
+        self._todo = deque(stop.windows if stop else [EVERYTHING if span.first == FLOOR else span])
         if stop and stop.windows[-1].last < span.last:
             self._todo.append(DateWindow(stop.windows[-1].last + _DAY, span.last))
         self._stop = stop
@@ -141,7 +145,7 @@ class WindowWalk:
             if fits:
                 self._count(self._reader.total)
                 self._todo.popleft()
-            elif halves := window.halves():
+            elif halves := (self._span if window == EVERYTHING else window).halves():
                 self._todo.popleft()
                 self._todo.extendleft(reversed(halves))
             else:

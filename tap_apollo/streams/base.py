@@ -12,6 +12,7 @@ from tap_apollo.client import ApolloStream, PagedStream
 from tap_apollo.custom_fields import CustomFieldLabels
 from tap_apollo.errors import ForbiddenError
 from tap_apollo.paging import (
+    EVERYTHING,
     DateWindow,
     Frontier,
     Listing,
@@ -258,6 +259,7 @@ class WindowedStream(ResumableStream):
     def new_walk(self, context: Context | None) -> Walk:
         self._memory = self._remembered()
         self._latest: list[tuple[str, str]] = []
+        self._now = timestamp(self.started.isoformat())
         since = self.config.get("start_date")
         start = FLOOR if since is None else _day(timestamp(since))
         first, witnesses = start, cast("tuple[str, ...]", ())
@@ -265,11 +267,10 @@ class WindowedStream(ResumableStream):
         if bookmark and not self.refresh_is_due(self._memory.walked_at):
             lookback = datetime.timedelta(days=self.config["lookback_days"])
             first, witnesses = max(start, _day(bookmark) - lookback), self._memory.witnesses
-        everything = DateWindow(FLOOR, max(FLOOR, self.started.date() + datetime.timedelta(days=self.days_ahead)))
-        span = DateWindow(min(first, everything.last), everything.last)
+        last = self.started.date() + datetime.timedelta(days=self.days_ahead)
+        span = DateWindow(min(first, last), last)
         listing = WindowedListing(
-            # Records without a date come only if none is asked for.
-            window=lambda window: {} if window == everything else self.window_parameters(window),
+            window=lambda window: {} if window == EVERYTHING else self.window_parameters(window),
             slices=self.slices,
             display_limit=self.display_limit,
         )
@@ -290,7 +291,7 @@ class WindowedStream(ResumableStream):
     def shaped(self, row: Record, context: Context | None) -> Record:
         record = super().shaped(row, context)
         at = record[cast("str", self.replication_key)]
-        if at is not None and at <= timestamp(self.started.isoformat()):
+        if at is not None and at <= self._now:
             heapq.heappush(self._latest, (at, record["id"]))
             if len(self._latest) > self._witness_count:
                 heapq.heappop(self._latest)

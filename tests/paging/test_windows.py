@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_apollo.paging import DateWindow, Outcome, Page, PageRequest, WindowedListing, WindowMemory, WindowWalk
+from tap_apollo.paging import (
+    EVERYTHING,
+    DateWindow,
+    Outcome,
+    Page,
+    PageRequest,
+    WindowedListing,
+    WindowMemory,
+    WindowWalk,
+)
 from tap_apollo.paging.windows import FLOOR
 
 if TYPE_CHECKING:
@@ -50,7 +59,8 @@ class Mail:
         found = [
             row
             for row in self.rows
-            if window.first <= row["day"] <= window.last and request.parameters.get("s") in {None, row["s"]}
+            if (window == EVERYTHING or (row["day"] and window.first <= row["day"] <= window.last))
+            and request.parameters.get("s") in {None, row["s"]}
         ]
         rows = [dict(row) for row in found[request.first : request.first + request.per_page]]
         return Page(rows, len(found) if self.total else None)
@@ -141,6 +151,21 @@ def test_killed_after_any_page_the_windows_are_finished_by_later_runs(
         memory = WindowMemory.from_state(WindowMemory(walk.stop()).to_state()) if walk.stop().windows else memory
         assert len(mail.requests) < 2000
     assert seen == mail.ids
+
+
+def test_everything_is_asked_for_without_dates_and_halved_by_them() -> None:
+    mail, seen = Mail({0: 60, 99: 70}), set[str]()
+    mail.rows[0]["day"] = None
+    walk = WindowWalk(mail.listing, DateWindow(FLOOR, LAST))
+    memory = WindowMemory()
+    while not mail.run(walk, seen, 2):
+        memory = WindowMemory.from_state(WindowMemory(walk.stop()).to_state())
+        walk = WindowWalk(mail.listing, DateWindow(FLOOR, LAST + datetime.timedelta(days=1)), stop=memory.stop)
+    assert seen >= mail.ids - {"m0"}
+    few, seen = Mail({0: 60}), set[str]()
+    few.rows[0]["day"] = None
+    few.run(WindowWalk(few.listing, DateWindow(FLOOR, LAST)), seen)
+    assert seen == few.ids
 
 
 def test_the_state_of_another_account_is_not_trusted() -> None:
