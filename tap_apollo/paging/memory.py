@@ -96,6 +96,7 @@ class WindowMemory:
                 "windows": [[f"{window.first}", f"{window.last}"] for window in self.stop.windows],
                 "position": self.stop.position,
                 "total": self.stop.total,
+                "witnesses": list(self.stop.witnesses),
             }
         if self.walked_at:
             state["walked_at"] = self.walked_at.isoformat(timespec="seconds")
@@ -117,6 +118,7 @@ class WindowMemory:
                     windows=tuple(_window(first, last) for first, last in stop["windows"]),
                     position=_count(stop["position"]),
                     total=None if stop["total"] is None else _count(stop["total"]),
+                    witnesses=_texts(stop["witnesses"]),
                 ),
                 witnesses=_texts(known["witnesses"]),
                 walked_at=_moment(known["walked_at"]) if "walked_at" in known else None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_apollo.paging.pages import DISPLAY_LIMIT, PER_PAGE, Page, PageRequest
 from tap_apollo.paging.reader import ListReader, Tally
-from tap_apollo.paging.walks import REREADS, Filters, Outcome, none_to_cut_by
+from tap_apollo.paging.walks import REREADS, WITNESSES, Filters, Outcome, none_to_cut_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
@@ -69,11 +69,13 @@ class WindowStop:
         windows: The windows still to be read, the one it was in first.
         position: How many rows of that one had been read.
         total: Rows in that one then, if it says.
+        witnesses: Ids that it had read last there, by which the list is recognized; none before its first.
     """
 
     windows: tuple[DateWindow, ...]
     position: int = 0
     total: int | None = None
+    witnesses: tuple[str, ...] = ()
 
 
 class WindowWalk:
@@ -105,7 +107,9 @@ class WindowWalk:
         self._listing = listing
         self._span = span
         self._since = since or FLOOR
-        self._todo = deque(stop.windows if stop else [EVERYTHING if span.first == FLOOR else span])
+        self._whole = EVERYTHING if span.first == FLOOR else span
+        self._todo = deque(stop.windows if stop else [self._whole])
+        self._last: tuple[str, ...] = ()
         if stop and stop.windows[-1].last < span.last:
             self._todo.append(DateWindow(stop.windows[-1].last + _DAY, span.last))
         self._stop = stop
@@ -120,7 +124,8 @@ class WindowWalk:
 
     def stop(self) -> WindowStop:
         """Return what a later run has to know if this one ends now."""
-        return WindowStop(tuple(self._todo), self._reader.resume_at, self._reader.total)
+        witnesses = self._last if self._reader.position else ()
+        return WindowStop(tuple(self._todo), self._reader.resume_at, self._reader.total, witnesses)
 
     def pages(self) -> Pages:
         """Walk: see the module on walks."""
@@ -177,7 +182,7 @@ class WindowWalk:
         as_far_as_it_goes: bool = False,
     ) -> Generator[PageRequest, Page, bool]:
         """Read a window if Apollo can show all of it, or as far as it goes, and return whether it could."""
-        rows = rows if rows is not None else Tally()
+        plain, rows = rows is None, Tally() if rows is None else rows
         before = len(rows)
         stop, self._stop = self._stop, None
         for attempt in range(1 + REREADS):
@@ -185,9 +190,15 @@ class WindowWalk:
             pages = 0
             while request := self._reader.next_request():
                 page = yield request
+                ids = tuple(row["id"] for row in page.records)
+                self._last = ids[-WITNESSES:] if plain else ()
                 self._reader.take(page)
                 self._deliver(page)
                 pages += 1
+                if pages == 1 and stop and stop.witnesses and not {*ids} & {*stop.witnesses}:
+                    self.restarted = "the records that the last run read last are not where it was stopped"
+                    self._todo = deque([self._todo[0], self._whole])  # the first is taken off as done
+                    return True
                 if as_far_as_it_goes:
                     continue
                 if page.total is not None and page.total > self._listing.display_limit:

@@ -40,7 +40,7 @@ LIST = ListMemory(
     ("a", "b"),
     WHEN,
 ).to_state()
-WINDOW = WindowMemory(WindowStop((DateWindow(WHEN.date(), WHEN.date()),), 10, None), ("a",), WHEN).to_state()
+WINDOW = WindowMemory(WindowStop((DateWindow(WHEN.date(), WHEN.date()),), 10, None, ("b",)), ("a",), WHEN).to_state()
 
 
 def test_what_is_written_is_read() -> None:

@@ -153,6 +153,19 @@ def test_killed_after_any_page_the_windows_are_finished_by_later_runs(
     assert seen == mail.ids
 
 
+@pytest.mark.parametrize("pages", [1, 2])
+def test_a_stop_in_another_account_is_not_gone_on_from(pages: int) -> None:
+    mine, other, seen = Mail({0: 40, 50: 20, 99: 30}), Mail({0: 20, 49: 20, 60: 25}), set[str]()
+    for row in other.rows:
+        row["id"] = f"other-{row['id']}"
+    first = WindowWalk(mine.listing, SPAN)
+    mine.run(first, set(), pages)
+    second = WindowWalk(other.listing, SPAN, stop=first.stop())
+    other.run(second, seen)
+    assert second.restarted
+    assert seen == other.ids
+
+
 def test_everything_is_asked_for_without_dates_and_halved_by_them() -> None:
     mail, seen = Mail({0: 60, 99: 70}), set[str]()
     mail.rows[0]["day"] = None
