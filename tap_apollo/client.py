@@ -272,10 +272,12 @@ class ApolloStream(RESTStream[PageRequest]):
             return
         began, delivered = time.monotonic(), 0
         walk = self.new_walk(context)
+        outcome: Outcome | None = None  # the walk is at its end before its last page is written
         try:
             for row in self._read(walk, context):
                 yield self.shaped(row, context)
                 delivered += 1
+            outcome = self._paginator.outcome
         except CredentialsError as error:
             report.fatal = error
         except ForbiddenError as error:
@@ -293,8 +295,8 @@ class ApolloStream(RESTStream[PageRequest]):
                 report.fatal = ApolloError(
                     f"Apollo cannot be reached at {self.url_base}: check the setting `api_url` and the network.",
                 )
-        self.walk_ended(walk, self._paginator.outcome)
-        self._sum_up(walk, delivered, time.monotonic() - began)
+        self.walk_ended(walk, outcome)
+        self._sum_up(walk, outcome, delivered, time.monotonic() - began)
 
     def read_all(self) -> list[Record]:
         """Return all rows as Apollo gives them, for a stream that needs them to read its own.
@@ -314,9 +316,8 @@ class ApolloStream(RESTStream[PageRequest]):
         self._paginator = WalkPaginator(walk, max_pages=limit, on_page=self.page_delivered)
         return self.request_records(context)
 
-    def _sum_up(self, walk: Walk, delivered: int, seconds: float) -> None:
+    def _sum_up(self, walk: Walk, outcome: Outcome | None, delivered: int, seconds: float) -> None:
         """Log what became of the stream, the proof of its completeness included."""
-        outcome = self._paginator.outcome
         if walk.restarted:
             self.logger.warning("%s: %s; read it from its first record.", self.name, walk.restarted)
         if outcome is None:

@@ -198,6 +198,17 @@ class TestCustomFieldDefinitions:
         assert {*own.world.contacts.ids} == {*again.ids("contacts")}
 
 
+def test_a_failure_on_the_last_page_does_not_move_the_bookmark_past_it() -> None:
+    """The walk is at its end when the last page comes, but the page is not written yet."""
+    with Sandbox(Settings(contacts=60)).serve() as sandbox:
+        sandbox.faults.add("status", action="typed_custom_fields/index", status=500)
+        run = sync(sandbox, "contacts")
+        assert isinstance(run.error, SyncError)
+        assert "replication_key_value" not in run.state["bookmarks"]["contacts"]
+        sandbox.faults.clear()
+        assert {*sync(sandbox, "contacts", state=run.state).ids("contacts")} == {*sandbox.world.contacts.ids}
+
+
 ODD: list[Any] = [
     None,
     7,
