@@ -131,7 +131,7 @@ class WindowWalk:
         """Walk: see the module on walks."""
         yield from self._all_windows()
         if not self.recognized and self._since < self._span.first:
-            self.restarted = "it holds none of the records that the last run ended with"
+            self.restarted = "the list holds none of the records that the last run ended with"
             self._todo.append(DateWindow(self._since, self._span.first - _DAY))
             yield from self._all_windows()
         return Outcome(

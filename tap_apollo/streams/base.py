@@ -6,7 +6,7 @@ import datetime
 import functools
 import heapq
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from tap_apollo.client import ApolloStream, PagedStream
 from tap_apollo.custom_fields import CustomFieldLabels
@@ -25,6 +25,7 @@ from tap_apollo.paging import (
     WindowWalk,
     digest,
 )
+from tap_apollo.paging.walks import WITNESSES
 from tap_apollo.paging.windows import FLOOR
 from tap_apollo.records import timestamp
 
@@ -34,12 +35,14 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from singer_sdk.helpers.types import Context, Record
 
     from tap_apollo.paging import Mark, Outcome, Walk
     from tap_apollo.paging.memory import ReadMark
+
+Memory = TypeVar("Memory", ListMemory, WindowMemory)
 
 #: Where the walk's memory stands in the stream's state.
 WALK = "walk"
@@ -68,11 +71,22 @@ class ResumableStream(PagedStream):
     def _increment_stream_state(self, latest_record: Record, *, context: Context | None = None) -> None:
         """Leave the state alone: it changes when a page is delivered."""
 
-    def forget(self, reason: str) -> None:
-        """Drop a state that cannot be used, and say so."""
-        for key in (WALK, "replication_key", "replication_key_value"):
-            self.stream_state.pop(key, None)
-        self.logger.warning("%s: the state cannot be used, as %s; reading everything.", self.name, reason)
+    def remembered(self, read: Callable[[Any], Memory], nothing: Memory) -> Memory:
+        """Return the memory in the state; one that cannot be used is dropped with the bookmark, and said.
+
+        Args:
+            read: Reads a memory from JSON; raises StateError if it is none.
+            nothing: The memory of a stream that was never read.
+        """
+        if WALK not in self.stream_state and "replication_key_value" not in self.stream_state:
+            return nothing
+        try:
+            return read(self.stream_state.get(WALK))
+        except StateError as error:
+            for key in (WALK, "replication_key", "replication_key_value"):
+                self.stream_state.pop(key, None)
+            self.logger.warning("%s: the state cannot be used, as %s; reading everything.", self.name, error)
+            return nothing
 
     @property
     def refresh_days(self) -> int | None:
@@ -113,22 +127,15 @@ class ListStream(ResumableStream):
 
     @override
     def new_walk(self, context: Context | None) -> Walk:
-        self._memory = self._remembered()
+        self._memory = self.remembered(self._read_memory, ListMemory())
         covered, witnesses = self.covered()
         self._whole = covered is None or covered is not self._memory.covered
         self._walk = ListWalk(self.listing, covered, self._memory.stops, witnesses)
         return self._walk
 
-    def _remembered(self) -> ListMemory:
-        state = self.stream_state
-        if WALK not in state and "replication_key_value" not in state:
-            return ListMemory()
-        try:
-            memory = ListMemory.from_state(state.get(WALK), self.read_mark)
-            self.check(memory)
-        except StateError as error:
-            self.forget(str(error))
-            return ListMemory()
+    def _read_memory(self, state: Any) -> ListMemory:  # noqa: ANN401
+        memory = ListMemory.from_state(state, self.read_mark)
+        self.check(memory)
         return memory
 
     def check(self, memory: ListMemory) -> None:
@@ -244,9 +251,6 @@ class WindowedStream(ResumableStream):
 
     days_ahead: ClassVar[int] = 1
 
-    #: How many of the latest records a later run recognizes the list by.
-    _witness_count = 5
-
     def window_parameters(self, window: DateWindow) -> Mapping[str, Any]:
         """Return the filters that select a window."""
         raise NotImplementedError
@@ -257,7 +261,7 @@ class WindowedStream(ResumableStream):
 
     @override
     def new_walk(self, context: Context | None) -> Walk:
-        self._memory = self._remembered()
+        self._memory = self.remembered(WindowMemory.from_state, WindowMemory())
         self._latest: list[tuple[str, str]] = []
         self._now = timestamp(self.started.isoformat())
         since = self.config.get("start_date")
@@ -277,23 +281,13 @@ class WindowedStream(ResumableStream):
         self._walk = WindowWalk(listing, span, since=start, stop=self._memory.stop, witnesses=witnesses)
         return self._walk
 
-    def _remembered(self) -> WindowMemory:
-        state = self.stream_state
-        if WALK not in state and "replication_key_value" not in state:
-            return WindowMemory()
-        try:
-            return WindowMemory.from_state(state.get(WALK))
-        except StateError as error:
-            self.forget(str(error))
-            return WindowMemory()
-
     @override
     def shaped(self, row: Record, context: Context | None) -> Record:
         record = super().shaped(row, context)
         at = record[cast("str", self.replication_key)]
         if at is not None and at <= self._now:
             heapq.heappush(self._latest, (at, record["id"]))
-            if len(self._latest) > self._witness_count:
+            if len(self._latest) > WITNESSES:
                 heapq.heappop(self._latest)
         return record
 
