@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import itertools
 import sys
@@ -13,7 +14,6 @@ import requests
 from singer_sdk import metrics
 from singer_sdk.exceptions import RetriableAPIError
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.pagination import BaseAPIPaginator
 from singer_sdk.streams import RESTStream
 
 from tap_apollo import schemas
@@ -34,11 +34,10 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
     from backoff.types import Details
     from singer_sdk.helpers.types import Context, Record
-    from singer_sdk.streams.rest import HTTPRequest, PageContext
 
     from tap_apollo.auth import Auth
     from tap_apollo.paging import Outcome, Walk
@@ -59,52 +58,45 @@ class Metric(enum.Enum):
     MISSING_RECORDS = "missing_records"
 
 
-class WalkPaginator(BaseAPIPaginator[PageRequest]):
-    """Drives a walk from the SDK's request loop.
+class Reading:
+    """One walk through a stream: iterate for the rows of each page that the walk wants.
 
     Attributes:
-        outcome: How the walk ended; None before its end, and for good if the page limit or an error stopped it.
+        pages: How many pages have been read.
+        outcome: How the walk ended, once the rows of its last page are taken; None if it was stopped before.
     """
 
-    def __init__(self, walk: Walk, *, max_pages: int | None = None, on_page: Callable[[], None]) -> None:
-        """Ask the walk for its first page; a walk that wants none is finished at once.
+    def __init__(self, walk: Walk, fetch: Callable[[PageRequest], Page], limit: int | None = None) -> None:
+        """Prepare to read.
 
         Args:
             walk: What decides which pages to read.
-            max_pages: Most pages to read.
-            on_page: Called when the records of a page are delivered.
+            fetch: Asks Apollo for a page.
+            limit: Most pages to read.
         """
-        self._pages = walk.pages()
-        self._max_pages = max_pages
-        self._on_page = on_page
+        self._walk = walk
+        self._fetch = fetch
+        self._limit = limit
+        self.pages = 0
         self.outcome: Outcome | None = None
-        self._next = self._step(None)
-        super().__init__(self._next or PageRequest())
-        self._finished = self._next is None or max_pages == 0
 
-    def receive(self, page: Page) -> None:
-        """Hand a page to the walk, which may take records out of it, and note what it wants next."""
-        self._next = self._step(page)
-
-    @override
-    def get_next(self, response: requests.Response) -> PageRequest | None:
-        self._on_page()
-        return None if self.count == self._max_pages else self._next
-
-    @override
-    def continue_if_empty(self, response: requests.Response) -> bool:
-        """Leave it to the walk: a page without records to deliver need not be the last."""
-        return True
-
-    def _step(self, page: Page | None) -> PageRequest | None:
-        try:
-            return next(self._pages) if page is None else self._pages.send(page)
-        except StopIteration as end:
-            self.outcome = end.value
-            return None
+    def __iter__(self) -> Iterator[list[Record]]:
+        """Read: whoever asks for the next page has delivered the rows of the one before."""
+        steps = self._walk.pages()
+        request, page = next(steps, None), None
+        outcome: Outcome | None = None
+        while request and self.pages != self._limit:
+            page = self._fetch(request)
+            self.pages += 1
+            try:
+                request = steps.send(page)  # which may take rows out of the page
+            except StopIteration as end:
+                request, outcome = None, end.value
+            yield page.records
+        self.outcome = outcome
 
 
-class ApolloStream(RESTStream[PageRequest]):
+class ApolloStream(RESTStream[None]):
     """One Apollo endpoint whose reply lists all there is; a stream adds its name, path and primary key.
 
     Attributes:
@@ -125,7 +117,7 @@ class ApolloStream(RESTStream[PageRequest]):
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
 
     _tap: TapApollo
-    _paginator: WalkPaginator
+    _reading: Reading
 
     def __init__(self, tap: TapApollo) -> None:
         """Bind the stream to its tap and read its schema."""
@@ -173,15 +165,39 @@ class ApolloStream(RESTStream[PageRequest]):
             return "only a master key may; use one"
         return f"the missing scope is {self.scope}; give the key that scope, use a master key"
 
-    @override
-    def get_http_request(self, *, page: PageContext[PageRequest]) -> HTTPRequest:
-        request = super().get_http_request(page=page)
-        parameters = self.page_parameters(page.next_page_token or PageRequest())
-        if request.method == "POST":
-            request.data = parameters
-        else:
-            request.params = _query(parameters)
-        return request
+    def ask(self, parameters: Mapping[str, Any], path: str | None = None) -> Any:  # noqa: ANN401
+        """Send a request, again if a fault may pass, and return the reply.
+
+        Args:
+            parameters: The JSON body of a POST, the query of a GET.
+            path: The path, where it holds an id; by default the stream's.
+
+        Raises:
+            ApolloError: Apollo refuses it.
+            RetriableAPIError: The fault did not pass.
+            requests.RequestException: There is no answer.
+        """
+        content = {"json": dict(parameters)} if self.http_method == "POST" else {"params": _query(parameters)}
+        url, headers = f"{self.url_base}{path or self.path}", self.http_headers
+        request = self.build_prepared_request(method=self.http_method, url=url, headers=headers, **content)
+        response = self.request_decorator(self.attempt)(request)
+        self.update_sync_costs(request, response, None)
+        return decode(response)
+
+    def attempt(self, request: requests.PreparedRequest) -> requests.Response:
+        """Send a request once, and raise the error that its answer stands for."""
+        return self._request(request, None)
+
+    def fetch(self, request: PageRequest) -> Page:
+        """Ask for a page.
+
+        Raises:
+            TypeError: The reply is of an unknown form; other errors as those of ``ask``.
+        """
+        page = self.read_page(self.ask(self.page_parameters(request)))
+        if not all(isinstance(record, dict) for record in page.records):
+            raise TypeError("a row is no object")
+        return page
 
     def page_parameters(self, request: PageRequest) -> dict[str, Any]:
         """Return what to send for one page: for a list that comes whole, no page number."""
@@ -193,14 +209,6 @@ class ApolloStream(RESTStream[PageRequest]):
     def validate_response(self, response: requests.Response) -> None:
         self._tap.reached = True
         raise_for_reply(response, self.endpoint, self.remedy, self._tap.credential)
-
-    @override
-    def parse_response(self, response: requests.Response) -> Iterable[Record]:
-        page = self.read_page(decode(response))
-        if not all(isinstance(record, dict) for record in page.records):
-            raise TypeError("a row is no object")
-        self._paginator.receive(page)
-        return page.records
 
     def read_page(self, reply: Any) -> Page:  # noqa: ANN401
         """Return the page in a reply: for a list that comes whole, all of its rows."""
@@ -261,23 +269,29 @@ class ApolloStream(RESTStream[PageRequest]):
         metrics.log(self.metrics_logger, point)
 
     @override
-    def get_new_paginator(self) -> WalkPaginator:
-        return self._paginator
-
-    @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
         """Read the stream; what ends it early goes to the tap's report, so that the other streams go on."""
-        report = self._tap.report
-        if report.fatal is not None:
+        if self._tap.report.fatal is not None:
             return
         began, delivered = time.monotonic(), 0
         walk = self.new_walk(context)
-        outcome: Outcome | None = None  # the walk is at its end before its last page is written
+        self._reading = Reading(walk, self.fetch, self.page_limit(context))
+        with self.reporting(), self.get_http_request_counter() as requests_sent:
+            for rows in self._reading:
+                requests_sent.increment()
+                for row in rows:
+                    yield self.shaped(row, context)
+                    delivered += 1
+                self.page_delivered()
+        self.walk_ended(walk, self._reading.outcome)
+        self._sum_up(walk, self._reading.outcome, delivered, time.monotonic() - began)
+
+    @contextlib.contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Put what ends the stream early into the tap's report."""
+        report = self._tap.report
         try:
-            for row in self._read(walk, context):
-                yield self.shaped(row, context)
-                delivered += 1
-            outcome = self._paginator.outcome
+            yield
         except CredentialsError as error:
             report.fatal = error
         except ForbiddenError as error:
@@ -290,13 +304,11 @@ class ApolloStream(RESTStream[PageRequest]):
             report.failed(self.name, f"{self.endpoint} gave a reply of an unknown form ({type(error).__name__}).")
         except (RetriableAPIError, requests.RequestException) as error:
             if self._tap.reached or isinstance(error, requests.ReadTimeout):  # it answers, if slowly
-                report.failed(self.name, f"{self._describe(error)}, {MAX_TRIES} times in a row.")
+                report.failed(self.name, f"{self.describe(error)}, {MAX_TRIES} times in a row.")
             else:
                 report.fatal = ApolloError(
                     f"Apollo cannot be reached at {self.url_base}: check the setting `api_url` and the network.",
                 )
-        self.walk_ended(walk, outcome)
-        self._sum_up(walk, outcome, delivered, time.monotonic() - began)
 
     def read_all(self) -> list[Record]:
         """Return all rows as Apollo gives them, for a stream that needs them to read its own.
@@ -304,17 +316,22 @@ class ApolloStream(RESTStream[PageRequest]):
         Raises:
             ApolloError: They cannot be read.
         """
+        with self.needed():
+            return [row for rows in Reading(self.new_walk(None), self.fetch) for row in rows]
+
+    @contextlib.contextmanager
+    def needed(self) -> Iterator[None]:
+        """Say of errors that the stream is read because another needs it.
+
+        Raises:
+            ApolloError: The stream cannot be read.
+        """
         try:
-            return list(self._read(self.new_walk(None), None))
+            yield
         except ApolloError as error:
             raise type(error)(f"{self.endpoint} is needed, and cannot be read: {error.message}") from error
         except (RetriableAPIError, requests.RequestException) as error:
-            raise ApolloError(f"{self.endpoint} is needed, and cannot be read: {self._describe(error)}.") from error
-
-    def _read(self, walk: Walk, context: Context | None) -> Iterable[Record]:
-        limit = self.page_limit(context)
-        self._paginator = WalkPaginator(walk, max_pages=limit, on_page=self.page_delivered)
-        return self.request_records(context)
+            raise ApolloError(f"{self.endpoint} is needed, and cannot be read: {self.describe(error)}.") from error
 
     def _sum_up(self, walk: Walk, outcome: Outcome | None, delivered: int, seconds: float) -> None:
         """Log what became of the stream, the proof of its completeness included."""
@@ -328,7 +345,7 @@ class ApolloStream(RESTStream[PageRequest]):
             what = f"{delivered:,} records, up to the end"
         else:
             what = f"{delivered:,} records, all that is new"
-        count = self._paginator.count
+        count = self._reading.pages
         self.logger.info("%s: %s, %d request%s, %.0f s", self.name, what, count, "" if count == 1 else "s", seconds)
 
     # Retries
@@ -369,13 +386,13 @@ class ApolloStream(RESTStream[PageRequest]):
         self.logger.warning(
             "%s: %s; trying again in %.0f s (%d of %d tries made).",
             self.name,
-            self._describe(details["exception"]),
+            self.describe(details["exception"]),
             details["wait"],
             details["tries"],
             MAX_TRIES,
         )
 
-    def _describe(self, error: BaseException) -> str:
+    def describe(self, error: BaseException) -> str:
         """Say what went wrong with a request, without its URL's query or a body."""
         if isinstance(error, RetriableAPIError):
             return str(error)

@@ -62,7 +62,7 @@ class People(PagedStream):
     @override
     def walk_ended(self, walk: Walk, outcome: Outcome | None) -> None:
         super().walk_ended(walk, outcome)
-        self._pages_read += self._paginator.count
+        self._pages_read += self._reading.pages
 
     @override
     def read_page(self, reply: Any) -> Page:
