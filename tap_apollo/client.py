@@ -56,6 +56,7 @@ class Metric(enum.Enum):
     """Metrics of the tap's own, beside the SDK's."""
 
     MISSING_RECORDS = "missing_records"
+    CREDITS_SPENT = "credits_spent"
 
 
 class Reading:
@@ -257,7 +258,7 @@ class ApolloStream(RESTStream[None]):
         """Return the most pages to read."""
         return None
 
-    def page_delivered(self) -> None:
+    def page_delivered(self, rows: list[Record]) -> None:
         """Note that the records of a page are written: called after each."""
 
     def walk_ended(self, walk: Walk, outcome: Outcome | None) -> None:  # noqa: ARG002
@@ -282,7 +283,7 @@ class ApolloStream(RESTStream[None]):
                 for row in rows:
                     yield self.shaped(row, context)
                     delivered += 1
-                self.page_delivered()
+                self.page_delivered(rows)
         self.walk_ended(walk, self._reading.outcome)
         self._sum_up(walk, self._reading.outcome, delivered, time.monotonic() - began)
 

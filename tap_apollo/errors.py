@@ -8,13 +8,12 @@ what to do; none quotes a reply's body, which may hold personal data or an echoe
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import requests
 from singer_sdk.exceptions import RetriableAPIError
-
-if TYPE_CHECKING:
-    import requests
+from urllib3.exceptions import NewConnectionError
 
 
 class ApolloError(click.ClickException):
@@ -35,6 +34,27 @@ class ForbiddenError(ApolloError):
 
 class RequestError(ApolloError):
     """Apollo refuses this request, and would refuse it again."""
+
+
+class RedirectError(RequestError):
+    """Another host is named, and not asked: the key must not travel."""
+
+
+class GoneError(RequestError):
+    """Apollo does not have the record that the request names, or has it no more.
+
+    Attributes:
+        code: Apollo's code for it, if it gives one.
+    """
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        """Take the line for the user, and the code."""
+        super().__init__(message)
+        self.code = code
+
+
+class OutOfCreditsError(RequestError):
+    """The team has not the credits that the request would cost; none are charged."""
 
 
 class SyncError(ApolloError):
@@ -78,7 +98,9 @@ def raise_for_reply(response: requests.Response, endpoint: str, remedy: str, cre
         CredentialsError: 401.
         ForbiddenError: 403 from Apollo itself, or its twin, a 422 with code API_INACCESSIBLE.
         TransientError: 429, 5xx, an HTML page from the proxy, a body that is not JSON.
-        RequestError: Any other refusal, redirects included (not followed: the key must not travel).
+        OutOfCreditsError: 422 for want of credits, in its several forms.
+        GoneError: 404, 410, or a 422 that says the record is not there.
+        RequestError: Any other refusal; of redirects, RedirectError.
     """
     status = response.status_code
     if status < HTTPStatus.MULTIPLE_CHOICES:
@@ -100,8 +122,32 @@ def raise_for_reply(response: requests.Response, endpoint: str, remedy: str, cre
     if status == HTTPStatus.FORBIDDEN or code == "API_INACCESSIBLE":
         raise ForbiddenError(f"the credentials may not read {endpoint} ({status}): {remedy}, or deselect it.")
     if status < HTTPStatus.BAD_REQUEST:
-        raise RequestError(f"{endpoint} answers with a redirect ({status}), which is not followed: check `api_url`.")
+        raise RedirectError(f"{endpoint} answers with a redirect ({status}), which is not followed: check `api_url`.")
+    said = str(reply.get("error") or reply.get("message") or reply.get("error_message") or "").lower()
+    if "credits" in said or "CREDITS" in str(code):  # older replies have no code: the word is all there is
+        raise OutOfCreditsError(f"the team has not enough credits left for {endpoint} ({status}).")
+    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE} or any(words in said for words in _GONE):
+        raise GoneError(f"Apollo has not what the request to {endpoint} names ({status}).", code)
     raise RequestError(f"Apollo refuses the request to {endpoint} ({status}{f', {code}' if code else ''}).")
+
+
+#: What Apollo says, as a 422, of a record that is not there (vendor's reference, per endpoint).
+_GONE = ("does not exist", "has been deleted", "obsolete data", "is not a valid id", "could not find")
+
+
+def never_arrived(error: BaseException) -> bool:
+    """Whether a failed request certainly had no effect: Apollo refused it, or was never connected to."""
+    if isinstance(error, RetriableAPIError):  # rate limit, or the proxy in front of Apollo
+        refused = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.FORBIDDEN}
+        return error.response is not None and error.response.status_code in refused
+    if isinstance(error, RedirectError):
+        return False
+    if isinstance(error, ApolloError):
+        return True
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    cause = error.args[0] if isinstance(error, requests.ConnectionError) and error.args else None
+    return isinstance(getattr(cause, "reason", None), NewConnectionError)
 
 
 def _is_html(response: requests.Response) -> bool:

@@ -1,48 +1,45 @@
-"""The settings: their JSON Schema, once, and what is said about a bad one."""
+"""The settings: their JSON Schema, once."""
 
 from __future__ import annotations
 
-import difflib
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-from jsonschema import Draft7Validator
 from singer_sdk import typing as th
-
-from tap_apollo.records import timestamp
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from jsonschema import ValidationError
 
 DEFAULT_API_URL = "https://api.apollo.io/api/v1"
 
 #: A credential goes into a header: visible ASCII. Anything else is a pasted line break or a masked key.
 _CREDENTIAL = r"^[\x21-\x7e]+$"
 
-#: The filters of the people search that the vendor documents. Apollo ignores what it does not know, without a word.
-PEOPLE_FILTERS = frozenset(
-    {
-        "contact_email_status",
-        "currently_not_using_any_of_technology_uids",
-        "currently_using_all_of_technology_uids",
-        "currently_using_any_of_technology_uids",
-        "include_similar_titles",
-        "organization_ids",
-        "organization_job_locations",
-        "organization_job_posted_at_range",
-        "organization_locations",
-        "organization_num_employees_ranges",
-        "organization_num_jobs_range",
-        "person_locations",
-        "person_seniorities",
-        "person_titles",
-        "q_keywords",
-        "q_organization_domains_list",
-        "q_organization_job_titles",
-        "revenue_range",
-    }
+#: Ids of Apollo's database.
+_ID = r"^[0-9a-f]{24}$"
+
+_DOMAIN = r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
+
+#: What a person may be described by, for people/bulk_match.
+PERSON_CLUES = (
+    "id",
+    "email",
+    "hashed_email",
+    "linkedin_url",
+    "name",
+    "first_name",
+    "last_name",
+    "organization_name",
+    "domain",
 )
+
+
+def _searches() -> th.ArrayType[Any]:
+    return th.ArrayType(
+        th.ObjectType(
+            th.Property("name", th.StringType(min_length=1), required=True, nullable=False),
+            th.Property("filters", th.ObjectType(additional_properties=True), required=True, nullable=False),
+            th.Property("max_pages", th.IntegerType(minimum=1)),
+            additional_properties=False,
+        ),
+    )
+
 
 SETTINGS = th.PropertiesList(
     th.Property(
@@ -131,14 +128,7 @@ SETTINGS = th.PropertiesList(
     ),
     th.Property(
         "people_searches",
-        th.ArrayType(
-            th.ObjectType(
-                th.Property("name", th.StringType(min_length=1), required=True, nullable=False),
-                th.Property("filters", th.ObjectType(additional_properties=True), required=True, nullable=False),
-                th.Property("max_pages", th.IntegerType(minimum=1)),
-                additional_properties=False,
-            ),
-        ),
+        _searches(),
         default=[],
         title="People searches",
         description=(
@@ -146,92 +136,115 @@ SETTINGS = th.PropertiesList(
             "with filters as Apollo names them, at least one each. Free of credits."
         ),
     ),
+    th.Property(
+        "credit_streams",
+        th.ArrayType(th.StringType),
+        default=[],
+        title="Credit streams",
+        description=(
+            "Streams that cost Apollo credits and may run, in the order in which they may spend; "
+            "without being named here, such a stream does not exist."
+        ),
+    ),
+    th.Property(
+        "credit_budget",
+        th.IntegerType(minimum=0),
+        default=0,
+        title="Credit budget",
+        description="Most credits that one sync may spend.",
+    ),
+    th.Property(
+        "credit_budget_per_cycle",
+        th.IntegerType(minimum=0),
+        title="Credit budget per cycle",
+        description="Most credits that all syncs may spend in one of Apollo's billing cycles, counted in the state.",
+    ),
+    th.Property(
+        "credit_reserve",
+        th.IntegerType(minimum=0),
+        default=0,
+        title="Credit reserve",
+        description="Credits of the team's balance that are not to be touched.",
+    ),
+    th.Property(
+        "credit_refresh_days",
+        th.IntegerType(minimum=1),
+        title="Credit refresh days",
+        description=(
+            "After how many days what was bought, a search's pages or a record, may be bought again; without it, never."
+        ),
+    ),
+    th.Property(
+        "organization_searches",
+        _searches(),
+        default=[],
+        title="Organization searches",
+        description=(
+            "Searches of Apollo's company database for the stream organizations: a list of {name, filters, max_pages}, "
+            "with filters as Apollo names them, at least one each. A credit per page of 100."
+        ),
+    ),
+    th.Property(
+        "organization_ids",
+        th.ArrayType(th.StringType(pattern=_ID)),
+        default=[],
+        title="Organization ids",
+        description=(
+            "Companies for organization_details, organization_job_postings and news_articles; "
+            "without them, those that organizations found."
+        ),
+    ),
+    th.Property(
+        "person_ids",
+        th.ArrayType(th.StringType(pattern=_ID)),
+        default=[],
+        title="Person ids",
+        description="People for person_details; without them, those that people_searches find.",
+    ),
+    th.Property(
+        "domains",
+        th.ArrayType(th.StringType(pattern=_DOMAIN)),
+        default=[],
+        title="Domains",
+        description="Domains of the companies for organization_enrichment; without them, those of the accounts.",
+    ),
+    th.Property(
+        "people_enrichment",
+        th.ObjectType(
+            th.Property("from", th.StringType(allowed_values=["details", "contacts", "people"])),
+            th.Property(
+                "details",
+                th.ArrayType(
+                    th.ObjectType(
+                        *(th.Property(clue, th.StringType(min_length=1)) for clue in PERSON_CLUES),
+                        additional_properties=False,
+                    ),
+                ),
+            ),
+            th.Property("reveal_personal_emails", th.BooleanType),
+            th.Property("reveal_phone_number", th.BooleanType),
+            th.Property("webhook_url", th.StringType(pattern=r"^https://[^\s]+$"), secret=True),
+            th.Property("run_waterfall_email", th.BooleanType),
+            th.Property("run_waterfall_phone", th.BooleanType),
+            th.Property("max_waterfall_credits", th.IntegerType(minimum=1)),
+            additional_properties=False,
+        ),
+        title="People enrichment",
+        description=(
+            "Whom people_enrichment asks for: `from` details, contacts or people (those that people_searches find); "
+            "`details`, a list of persons; what to reveal, at 8 credits more for a phone number; `webhook_url`, which "
+            "Apollo wants for phone numbers and waterfalls; `max_waterfall_credits`, the most that a waterfall may "
+            "cost per person."
+        ),
+    ),
+    th.Property(
+        "news",
+        th.ObjectType(
+            th.Property("categories", th.ArrayType(th.StringType(min_length=1))),
+            additional_properties=False,
+        ),
+        title="News",
+        description="`categories` that news_articles is limited to, as Apollo names them.",
+    ),
     additional_properties=False,
 ).to_dict()
-
-
-def problems(config: Mapping[str, Any], schema: Mapping[str, Any], streams: Iterable[str]) -> list[str]:
-    """Say what is wrong with the settings, one line each; no line quotes a value that may be secret.
-
-    Args:
-        config: The settings as given.
-        schema: The JSON Schema of all settings, those of the SDK included.
-        streams: The names of the streams that read pages, which `max_pages` and `full_refresh_days` may name.
-    """
-    found = [_explain(error) for error in Draft7Validator(schema).iter_errors(config)]
-    return found or list(_contradictions(config, streams))
-
-
-def _explain(error: ValidationError) -> str:
-    """Say in one line what is wrong with one setting, and what to do."""
-    where = ".".join(str(part) for part in error.absolute_path)
-    node, given = cast("dict[str, Any]", error.schema), cast("Any", error.instance)
-    if error.validator == "additionalProperties":
-        known = list(node["properties"])
-        return "; ".join(
-            f"Unknown setting `{f'{where}.' if where else ''}{name}`{_suggest(name, known)}"
-            for name in sorted(set(given) - set(known))
-        )
-    if error.validator == "required":
-        missing = next(name for name in node["required"] if name not in given)
-        return f"Setting `{where}` needs `{missing}`: add it."
-    wanted = _WANTED.get(str(error.validator), "{validator} {value}").format(
-        validator=error.validator,
-        value=_readable(error.validator_value),
-    )
-    if where == "api_url":
-        wanted = "be a URL such as https://api.apollo.io/api/v1, without credentials or a query"
-    return f"Setting `{where}` must {wanted}."
-
-
-_WANTED = {
-    "type": "be {value}",
-    "minimum": "be {value} or more",
-    "maximum": "be {value} or less",
-    "minLength": "not be empty",
-    "enum": "be one of {value}",
-    "pattern": "hold visible ASCII characters only, and one at least",
-}
-
-
-def _readable(value: Any) -> str:  # noqa: ANN401
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value if item not in {"null", None})
-    return str(value)
-
-
-def _suggest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f": did you mean `{close[0]}`?" if close else ": remove it, or see `tap-apollo --about` for the settings."
-
-
-def _contradictions(config: Mapping[str, Any], streams: Iterable[str]) -> Iterator[str]:
-    """What each setting allows by itself and the settings together do not."""
-    if not config.get("api_key") and not config.get("access_token"):
-        yield "Setting `api_key` is missing: set it, or `access_token` for OAuth."
-    if config.get("api_key") and config.get("access_token"):
-        yield "Settings `api_key` and `access_token` exclude each other: remove one."
-    if (start := config.get("start_date")) is not None:
-        try:
-            timestamp(start)
-        except ValueError:
-            yield "Setting `start_date` must be an ISO 8601 timestamp, such as 2026-01-31T00:00:00Z."
-    streams = list(streams)
-    for setting in ("max_pages", "full_refresh_days"):
-        for name in config.get(setting) or {}:
-            if name not in streams:
-                yield f"Setting `{setting}` names `{name}`, no stream that reads pages{_suggest(name, streams)}"
-    yield from _bad_searches(config.get("people_searches") or [])
-
-
-def _bad_searches(searches: list[dict[str, Any]]) -> Iterator[str]:
-    names = [search["name"] for search in searches]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"Setting `people_searches` holds two searches named `{name}`: give each a name of its own."
-    for search in searches:
-        where = f"Setting `people_searches`: the search `{search['name']}`"
-        if not search["filters"]:
-            yield f"{where} needs at least one filter."
-        for name in {name.partition("[")[0] for name in search["filters"]} - PEOPLE_FILTERS:
-            if close := difflib.get_close_matches(name, PEOPLE_FILTERS, n=1, cutoff=0.85):
-                yield f"{where} has a filter `{name}`, which Apollo would ignore: did you mean `{close[0]}`?"

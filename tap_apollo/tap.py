@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import functools
 import io
 import json
@@ -13,12 +14,15 @@ import requests
 from singer_sdk import Stream, Tap
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 
-from tap_apollo import settings
+from tap_apollo import checks, settings
 from tap_apollo.auth import authenticator
-from tap_apollo.errors import SettingsError
+from tap_apollo.client import UNKNOWN_FORM
+from tap_apollo.credits import Ledger, Limits, Spending, read_meter
+from tap_apollo.errors import ApolloError, ForbiddenError, SettingsError
 from tap_apollo.records import timestamp
 from tap_apollo.report import SyncReport
-from tap_apollo.streams import PAGED, STREAMS
+from tap_apollo.streams import CREDIT_STREAMS, PAGED, STREAMS
+from tap_apollo.streams.workspace import CreditUsageStats
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -31,6 +35,14 @@ if TYPE_CHECKING:
 
     from tap_apollo.auth import Auth
     from tap_apollo.client import ApolloStream
+    from tap_apollo.credits import Meter
+
+
+#: Where the state holds what was spent, beside the bookmarks of the streams.
+SPENDING = "credit_spending"
+
+#: Streams that show what the others bought and spent, and therefore run after them.
+AFTER_CREDIT_STREAMS = ("enrichment_results", "credit_usage_stats")
 
 
 class TapApollo(Tap):
@@ -51,6 +63,9 @@ class TapApollo(Tap):
 
     #: Whether Apollo has answered anything in this run.
     reached: bool = False
+
+    #: Whether the run only tries the connection: then nothing is bought.
+    trial: bool = False
 
     def __init__(self, *, parse_env_config: bool = False, **arguments: Any) -> None:  # noqa: ANN401
         """Read the settings.
@@ -75,7 +90,8 @@ class TapApollo(Tap):
 
     @override
     def discover_streams(self) -> list[Stream]:
-        return [stream(self) for stream in STREAMS.values()]
+        named = self.config.get("credit_streams") or ()
+        return [stream(self) for name, stream in STREAMS.items() if name not in CREDIT_STREAMS or name in named]
 
     # What the streams share
 
@@ -108,6 +124,56 @@ class TapApollo(Tap):
         if stream not in self._lookups:
             self._lookups[stream] = cast("ApolloStream", self.streams[stream]).read_all()
         return self._lookups[stream]
+
+    @functools.cached_property
+    def ledger(self) -> Ledger:
+        """What the run may spend and has spent; the first to ask reads the team's balance, which is free.
+
+        Raises:
+            ApolloError: The state does not tell what was spent in this cycle.
+        """
+        meter = self._read_meter()
+        state = self.state.setdefault("bookmarks", {}).setdefault(SPENDING, {})
+        try:
+            spending = Spending(state, _today, meter)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ApolloError(
+                f"the state does not tell what was spent ({type(error).__name__}): repair `bookmarks.{SPENDING}`, or "
+                "remove it to count anew.",
+            ) from error
+        if meter and meter.start and spending.total > meter.consumed:
+            self.logger.warning(
+                "Credits: the state counts %s spent in this cycle, Apollo's meter %s for the whole team. The state may "
+                "be of another team, or a request that failed was counted at its worst; the higher count stands.",
+                f"{spending.total:,}",
+                f"{meter.consumed:,}",
+            )
+        limits = Limits(
+            self.config["credit_budget"],
+            self.config.get("credit_budget_per_cycle"),
+            self.config["credit_reserve"],
+        )
+        return Ledger(limits, spending, meter)
+
+    def _read_meter(self) -> Meter | None:
+        """Return the team's balance, or None where it may not be read, which is said."""
+        stream = CreditUsageStats(self)
+        try:
+            with stream.needed():
+                return read_meter(stream.ask({}))
+        except ForbiddenError as error:
+            reason = error.message
+        except UNKNOWN_FORM:
+            reason = f"{stream.endpoint} gave a reply of an unknown form."
+        kept = "`credit_reserve` cannot be kept, and " if self.config["credit_reserve"] else ""
+        text = "Credits: the team's balance is unknown: %s Without it %sthe tap goes by its own limits."
+        self.logger.warning(text, reason, kept)
+        return None
+
+    @property
+    def today(self) -> datetime.date:
+        """The day that the run began, in UTC."""
+        return datetime.datetime.fromtimestamp(self.initialized_at / 1000, tz=datetime.timezone.utc).date()
 
     @property
     def user_agent(self) -> str:
@@ -164,18 +230,28 @@ class TapApollo(Tap):
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         self._config = {name: value for name, value in self._config.items() if value is not None}
         self.append_builtin_config(self.config_jsonschema)
-        problems = settings.problems(self._config, self.config_jsonschema, PAGED)
+        problems = checks.problems(self._config, self.config_jsonschema, PAGED, CREDIT_STREAMS)
         if problems and raise_errors:
             raise SettingsError("\n".join(problems))
         return problems or super()._validate_config(raise_errors=raise_errors)
 
     @override  # type: ignore[misc]
+    def load_streams(self) -> list[Stream]:
+        """Return the streams in the order in which they run: those that buy last, as listed, and then the meter."""
+        order = [*(self.config.get("credit_streams") or ()), *AFTER_CREDIT_STREAMS]
+        ranks = {name: rank for rank, name in enumerate(order, start=1)}
+        return sorted(super().load_streams(), key=lambda stream: ranks.get(stream.name, 0))
+
+    @override  # type: ignore[misc]
     def sync_all(self) -> None:
         super().sync_all()
+        if "ledger" in self.__dict__:
+            self.logger.info("%s", self.ledger.summary())
         self.report.raise_for_failures()
 
     @override  # type: ignore[misc]
     def run_connection_test(self) -> bool:
+        self.trial = True
         passed = super().run_connection_test()
         self.report.raise_for_failures()
         return passed
@@ -187,6 +263,10 @@ class TapApollo(Tap):
             super()._handle_termination(signum, frame)
         except SystemExit:
             sys.exit(128 + signum)
+
+
+def _today() -> datetime.date:
+    return datetime.datetime.now(tz=datetime.timezone.utc).date()
 
 
 def _json_object(option: str, file: IO[str] | None) -> IO[str] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tap_apollo.client import ApolloStream, PagedStream
 from tap_apollo.streams.accounts import Accounts, AccountStages
 from tap_apollo.streams.contacts import Contacts, ContactSequenceStatuses, ContactStages
+from tap_apollo.streams.conversations import ConversationDetails, ConversationExports
+from tap_apollo.streams.credit import CreditStream
 from tap_apollo.streams.deals import Deals, DealStages
 from tap_apollo.streams.engagement import (
     Calls,
@@ -14,7 +16,15 @@ from tap_apollo.streams.engagement import (
     Sequences,
     Tasks,
 )
-from tap_apollo.streams.prospecting import People
+from tap_apollo.streams.enrichment import EnrichmentResults, OrganizationEnrichment, PeopleEnrichment
+from tap_apollo.streams.prospecting import (
+    NewsArticles,
+    OrganizationDetails,
+    OrganizationJobPostings,
+    Organizations,
+    People,
+    PersonDetails,
+)
 from tap_apollo.streams.workspace import (
     ApiUsageStats,
     CreditUsageStats,
@@ -52,8 +62,23 @@ STREAMS: dict[str, type[ApolloStream]] = {
         ApiUsageStats,
         CreditUsageStats,
         People,
+        Organizations,
+        OrganizationDetails,
+        OrganizationJobPostings,
+        NewsArticles,
+        OrganizationEnrichment,
+        PersonDetails,
+        PeopleEnrichment,
+        EnrichmentResults,
+        ConversationDetails,
+        ConversationExports,
     )
 }
 
-#: Names of the streams that read pages, which the setting `max_pages` may limit.
-PAGED = tuple(name for name, stream in STREAMS.items() if issubclass(stream, PagedStream))
+#: The streams that cost credits, which exist only if `credit_streams` names them.
+CREDIT_STREAMS: dict[str, type[CreditStream]] = {
+    name: stream for name, stream in STREAMS.items() if issubclass(stream, CreditStream)
+}
+
+#: Names of the streams that the setting `max_pages` may limit: in their pages, or in their charged requests.
+PAGED = tuple(name for name, stream in STREAMS.items() if issubclass(stream, (PagedStream, CreditStream)))

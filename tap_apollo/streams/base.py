@@ -55,17 +55,42 @@ class ResumableStream(PagedStream):
     """
 
     _walk: Walk
+    _borrowed: dict[str, Any] | None = None
+
+    def borrow(self, state: dict[str, Any]) -> None:
+        """Keep the walk's place in a state of somebody else's, who reads the stream for his own ends."""
+        self._borrowed = state
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """The state that holds the walk's place, changed in place."""
+        return self.stream_state if self._borrowed is None else self._borrowed
+
+    @property
+    def keeps_its_place(self) -> bool:
+        """Whether what is read is also written: not if it is read for the streams derived from it alone."""
+        return self.selected or self._borrowed is not None
 
     def progress(self) -> dict[str, Any]:
         """Return the memory of the walk so far, as JSON."""
         raise NotImplementedError
 
     @override
-    def page_delivered(self) -> None:
-        if not self.selected:  # read for the streams derived from it: nothing of its own is written
+    def page_delivered(self, rows: list[Record]) -> None:
+        if not self.keeps_its_place:
             return
-        self.stream_state[WALK] = self.progress()
+        self.place[WALK] = self.progress()
         self._tap.state_writer.write_state(self.tap_state)
+
+    @override
+    def walk_ended(self, walk: Walk, outcome: Outcome | None) -> None:
+        super().walk_ended(walk, outcome)
+        if outcome and self.keeps_its_place:
+            self.remember(walk, outcome)
+
+    def remember(self, walk: Walk, outcome: Outcome) -> None:
+        """Note in the state what a walk that came to its end has covered."""
+        raise NotImplementedError
 
     @override
     def _increment_stream_state(self, latest_record: Record, *, context: Context | None = None) -> None:
@@ -78,19 +103,21 @@ class ResumableStream(PagedStream):
             read: Reads a memory from JSON; raises StateError if it is none.
             nothing: The memory of a stream that was never read.
         """
-        if WALK not in self.stream_state and "replication_key_value" not in self.stream_state:
+        if WALK not in self.place and "replication_key_value" not in self.place:
             return nothing
         try:
-            return read(self.stream_state.get(WALK))
+            return read(self.place.get(WALK))
         except StateError as error:
             for key in (WALK, "replication_key", "replication_key_value"):
-                self.stream_state.pop(key, None)
+                self.place.pop(key, None)
             self.logger.warning("%s: the state cannot be used, as %s; reading everything.", self.name, error)
             return nothing
 
     @property
     def refresh_days(self) -> int | None:
         """After how many days the setting says to read everything again."""
+        if self._borrowed is not None:  # what was bought from it may be bought again then
+            return cast("int | None", self.config.get("credit_refresh_days"))
         return cast("dict[str, int]", self.config["full_refresh_days"]).get(self.name)
 
     def refresh_is_due(self, walked_at: datetime.datetime | None) -> bool:
@@ -152,17 +179,14 @@ class ListStream(ResumableStream):
         return ListMemory(self._memory.covered, tuple(walk.stops()), witnesses, self._memory.walked_at).to_state()
 
     @override
-    def walk_ended(self, walk: Walk, outcome: Outcome | None) -> None:
-        super().walk_ended(walk, outcome)
-        if outcome is None or not self.selected:
-            return
+    def remember(self, walk: Walk, outcome: Outcome) -> None:
         mark = cast("ListWalk", walk).mark or self._memory.covered
         if mark is None:
-            self.stream_state.pop(WALK, None)
+            self.place.pop(WALK, None)
             return
         walked_at = self.started if self._whole or outcome.whole else self._memory.walked_at
         witnesses = cast("ListWalk", walk).witnesses
-        self.stream_state[WALK] = ListMemory(mark, (), witnesses, walked_at).to_state()
+        self.place[WALK] = ListMemory(mark, (), witnesses, walked_at).to_state()
         self.bookmark(mark)
 
     def bookmark(self, mark: Mark) -> None:
@@ -206,7 +230,7 @@ class NewestFirstStream(ListStream):
 
     @override
     def check(self, memory: ListMemory) -> None:
-        value = self.stream_state.get("replication_key_value")
+        value = self.place.get("replication_key_value")
         if (memory.covered and cast("TimeMark", memory.covered).at) != value:
             raise StateError("its bookmark was edited")
 
@@ -220,8 +244,8 @@ class NewestFirstStream(ListStream):
 
     @override
     def bookmark(self, mark: Mark) -> None:
-        self.stream_state["replication_key"] = self.replication_key
-        self.stream_state["replication_key_value"] = cast("TimeMark", mark).at
+        self.place["replication_key"] = self.replication_key
+        self.place["replication_key_value"] = cast("TimeMark", mark).at
 
 
 class FrontierStream(ListStream):
@@ -267,7 +291,7 @@ class WindowedStream(ResumableStream):
         since = self.config.get("start_date")
         start = FLOOR if since is None else _day(timestamp(since))
         first, witnesses = start, cast("tuple[str, ...]", ())
-        bookmark = self.stream_state.get("replication_key_value")
+        bookmark = self.place.get("replication_key_value")
         if bookmark and not self.refresh_is_due(self._memory.walked_at):
             lookback = datetime.timedelta(days=self.config["lookback_days"])
             first, witnesses = max(start, _day(bookmark) - lookback), self._memory.witnesses
@@ -282,14 +306,14 @@ class WindowedStream(ResumableStream):
         return self._walk
 
     @override
-    def shaped(self, row: Record, context: Context | None) -> Record:
-        record = super().shaped(row, context)
-        at = record[cast("str", self.replication_key)]
-        if at is not None and at <= self._now:
-            heapq.heappush(self._latest, (at, record["id"]))
-            if len(self._latest) > WITNESSES:
-                heapq.heappop(self._latest)
-        return record
+    def page_delivered(self, rows: list[Record]) -> None:
+        for row in rows:
+            value = row.get(cast("str", self.replication_key))
+            if value and (at := timestamp(value)) <= self._now:
+                heapq.heappush(self._latest, (at, row["id"]))
+                if len(self._latest) > WITNESSES:
+                    heapq.heappop(self._latest)
+        super().page_delivered(rows)
 
     @override
     def progress(self) -> dict[str, Any]:
@@ -298,17 +322,14 @@ class WindowedStream(ResumableStream):
         return WindowMemory(walk.stop(), witnesses, self._memory.walked_at).to_state()
 
     @override
-    def walk_ended(self, walk: Walk, outcome: Outcome | None) -> None:
-        super().walk_ended(walk, outcome)
-        if outcome is None or not self.selected:
-            return
+    def remember(self, walk: Walk, outcome: Outcome) -> None:
         witnesses = tuple(record_id for _, record_id in self._latest)
         walked_at = self.started if outcome.whole else self._memory.walked_at
-        self.stream_state[WALK] = WindowMemory(None, witnesses, walked_at).to_state()
+        self.place[WALK] = WindowMemory(None, witnesses, walked_at).to_state()
         if self._latest:
             latest = max(self._latest)[0]
-            self.stream_state["replication_key"] = self.replication_key
-            self.stream_state["replication_key_value"] = max(latest, self.stream_state.get("replication_key_value", ""))
+            self.place["replication_key"] = self.replication_key
+            self.place["replication_key_value"] = max(latest, self.place.get("replication_key_value", ""))
 
 
 class CustomFieldsMixin(ApolloStream):

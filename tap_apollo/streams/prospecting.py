@@ -1,12 +1,26 @@
-"""Apollo's own database of people, as far as searching it is free."""
+"""Apollo's own database of people and companies: searching it, and what it knows of each."""
 
 from __future__ import annotations
 
+import datetime
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tap_apollo.client import PagedStream
-from tap_apollo.paging import Listing, ListWalk, OnePage, Page
+from tap_apollo.credits import Price
+from tap_apollo.paging import (
+    DISPLAY_LIMIT,
+    PER_PAGE,
+    FilterIgnoredError,
+    Listing,
+    ListWalk,
+    OnePage,
+    Page,
+    digest,
+)
+from tap_apollo.paging.windows import FLOOR
+from tap_apollo.records import timestamp
+from tap_apollo.streams.credit import CreditStream, RecordCreditStream, Wanted, read_for
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -14,11 +28,12 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_apollo.paging import Outcome, Walk
+    from tap_apollo.credits import Purchases
+    from tap_apollo.paging import Walk
 
 
 class People(PagedStream):
@@ -60,9 +75,8 @@ class People(PagedStream):
         return min((limit for limit in (left, search) if limit is not None), default=None)
 
     @override
-    def walk_ended(self, walk: Walk, outcome: Outcome | None) -> None:
-        super().walk_ended(walk, outcome)
-        self._pages_read += self._reading.pages
+    def page_delivered(self, rows: list[Record]) -> None:
+        self._pages_read += 1
 
     @override
     def read_page(self, reply: Any) -> Page:
@@ -71,6 +85,238 @@ class People(PagedStream):
     @override
     def shaped(self, row: Record, context: Context | None) -> Record:
         return {**super().shaped(row, context), "search": (context or {})["search"]}
+
+
+class Organizations(CreditStream):
+    """The companies that each search in ``organization_searches`` finds: each page is bought once, in turn."""
+
+    name = "organizations"
+    path = "/mixed_companies/search"
+    http_method = "POST"
+    scope = "api/v1/mixed_companies/search"
+    oauth_scope = "mixed_companies_search"
+    primary_keys = ("search", "id")
+    price = Price(1, "page", free="a page without companies")
+
+    @override
+    def purchases(self) -> Iterator[list[Record]]:
+        for search in self.config["organization_searches"]:
+            yield from self._pages_of(search)
+
+    def _pages_of(self, search: Mapping[str, Any]) -> Iterator[list[Record]]:
+        """Buy the pages of one search from where it was stopped."""
+        name, body, place = search["name"], nested(search["filters"]), self._place(search)
+        pages = 0
+        while not place["done"]:
+            if place.get("ignored"):
+                raise FilterIgnoredError(f"of the search `{name}` in `organization_searches`")
+            self.left = f"the search `{name}` from page {place['next']:,} on"
+            if pages == search.get("max_pages"):
+                self.limited(f"`max_pages` of the search `{name}` is {pages:,}")
+                return
+            reply = self.buy({**body, "page": place["next"], "per_page": PER_PAGE}, worst=self.price.credits)
+            pages += 1
+            place["ignored"] = reply.get("breadcrumbs") == []  # of a page that was paid for; never again
+            if place["ignored"]:
+                continue
+            rows = [
+                *({"kind": "account", **row} for row in reply["accounts"]),
+                *({"kind": "organization", **row, "organization_id": row["id"]} for row in reply["organizations"]),
+            ]
+            yield [{**row, "search": name} for row in rows]
+            self._note_found(row.get("organization_id") for row in rows)
+            total = reply["pagination"]["total_entries"]
+            place["done"] = not rows or place["next"] * PER_PAGE >= min(total, DISPLAY_LIMIT)
+            place["next"] += 1
+            if place["done"] and total > DISPLAY_LIMIT:
+                shown = f"Apollo shows {DISPLAY_LIMIT:,} of the {total:,} companies that the search `{name}` finds"
+                self._tap.report.incomplete(self.name, f"{shown}; narrow its filters")
+        self.left = ""
+
+    def _place(self, search: Mapping[str, Any]) -> dict[str, Any]:
+        """Return how far a search was bought; from its first page on if its filters are new, or it is too old."""
+        places = self.stream_state.setdefault("searches", {})
+        filters = digest(search["filters"])
+        place: dict[str, Any] = places.get(search["name"]) or {}
+        try:
+            age = (self.today - datetime.date.fromisoformat(place["began"])).days if place else 0
+            days = self.config.get("credit_refresh_days")
+            if place.get("filters") != filters or (place["done"] and days is not None and age >= days):
+                place = {"filters": filters, "began": f"{self.today}", "next": 1, "done": False}
+            if not isinstance(place["next"], int):
+                raise TypeError  # noqa: TRY301
+        except (LookupError, TypeError, ValueError) as error:
+            raise self.unusable(error) from error
+        places[search["name"]] = place
+        return place
+
+    def _note_found(self, organization_ids: Iterable[str | None]) -> None:
+        """Remember the companies, for the streams that buy more about them: asking again would cost."""
+        found = self.stream_state.setdefault("found", [])
+        known = set(found)
+        found.extend(one for one in dict.fromkeys(organization_ids) if one and one not in known)
+
+    @override
+    def cost_of(self, reply: Any) -> int:
+        return self.price.credits if reply["accounts"] or reply["organizations"] else 0
+
+
+class OfOrganizations(RecordCreditStream):
+    """A stream of what Apollo knows of each company in `organization_ids`, or of each that organizations found."""
+
+    @property
+    def organization_ids(self) -> list[str]:
+        """The companies."""
+        given: list[str] = self.config["organization_ids"]
+        found: list[str] = self.tap_state.get("bookmarks", {}).get(Organizations.name, {}).get("found", [])
+        return given or found
+
+    @override
+    def wanted(self) -> Iterator[list[Wanted]]:
+        yield [Wanted(one, one) for one in self.organization_ids]
+
+    @override
+    def buy_batch(self, batch: list[Wanted], worst: int) -> Any:
+        return self.buy(self.parameters, worst=worst, path=self.path.format(id=batch[0].value))
+
+
+class OrganizationDetails(OfOrganizations):
+    """Companies in full."""
+
+    name = "organization_details"
+    path = "/organizations/{id}"
+    scope = "api/v1/organizations/show"
+    oauth_scope = "organization_read"
+    price = Price(1, "organization", free="a company that Apollo does not know")
+
+    @override
+    def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:
+        return [reply["organization"]] if reply["organization"] else []
+
+    @override
+    def cost_of(self, reply: Any) -> int:
+        return self.price.credits if reply["organization"] else 0
+
+
+class OrganizationJobPostings(OfOrganizations):
+    """The openings at each company; a page holds more than Apollo shows of one company."""
+
+    name = "organization_job_postings"
+    path = "/organizations/{id}/job_postings"
+    scope = "api/v1/organizations/job_postings"
+    oauth_scope = "organizations_job_posting"
+    parameters = {"page": 1, "per_page": 10_000}
+    price = Price(1, "organization", free="a company without openings")
+
+    @override
+    def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:
+        return [{**row, "organization_id": batch[0].value} for row in reply["organization_job_postings"]]
+
+    @override
+    def cost_of(self, reply: Any) -> int:
+        return self.price.credits if reply["organization_job_postings"] else 0
+
+
+class NewsArticles(OfOrganizations):
+    """The news of companies, a hundred companies a request, up to yesterday: what is asked for once is not again."""
+
+    name = "news_articles"
+    path = "/news_articles/search"
+    http_method = "POST"
+    scope = "api/v1/news_articles/search"
+    oauth_scope = "organizations_news_articles"
+    replication_key = "published_at"
+    per_page: ClassVar[int] = 25
+    companies: ClassVar[int] = 100
+    price = Price(1, "page", free="a page without articles")
+
+    @override
+    def purchases(self) -> Iterator[list[Record]]:
+        until = self.today - datetime.timedelta(days=1)
+        read = self.remembered(refresh=False)
+        batches = list(self._batches(read, until))
+        for number, (since, batch) in enumerate(batches):
+            page = self._page_to_go_on_with(batch)
+            while page:
+                self.left = f"{len(batches) - number:,} of {len(batches):,} groups of {self.companies} companies"
+                reply = self.buy(self._search(batch, since, until, page), worst=self.price.credits)
+                articles = reply["news_articles"]
+                yield articles
+                page = page + 1 if len(articles) == self.per_page else 0
+                self.stream_state["open"] = {"group": digest({"companies": batch}), "page": page}
+                self._move_bookmark(articles)
+            read.add(batch, until)
+            self.stream_state.pop("open", None)
+        self.left = ""
+
+    def _batches(self, read: Purchases, until: datetime.date) -> Iterator[tuple[datetime.date | None, list[str]]]:
+        """Yield the companies in groups that were last asked about on one day, with the first day to ask about now."""
+        start = self.config.get("start_date")
+        first = datetime.date.fromisoformat(timestamp(start)[:10]) if start else None
+        groups: dict[datetime.date | None, list[str]] = {}
+        for one in dict.fromkeys(self.organization_ids):
+            last = read.when(one)
+            since = first if last is None else last + datetime.timedelta(days=1)
+            if since is None or since <= until:
+                groups.setdefault(since, []).append(one)
+        for since, ids in groups.items():
+            for at in range(0, len(ids), self.companies):
+                yield since, ids[at : at + self.companies]
+
+    def _page_to_go_on_with(self, batch: list[str]) -> int:
+        place = self.stream_state.get("open", {})
+        return int(place["page"]) if place.get("group") == digest({"companies": batch}) else 1
+
+    def _search(self, batch: list[str], since: datetime.date | None, until: datetime.date, page: int) -> dict[str, Any]:
+        published = {"min": f"{since or FLOOR}", "max": f"{until}"}
+        categories = self.config.get("news", {}).get("categories")
+        return {
+            "organization_ids": batch,
+            "published_at": published,
+            **({"categories": categories} if categories else {}),
+            "page": page,
+            "per_page": self.per_page,
+        }
+
+    def _move_bookmark(self, articles: list[Record]) -> None:
+        newest = [timestamp(one["published_at"]) for one in articles if one.get("published_at")]
+        self.stream_state["replication_key"] = self.replication_key
+        before = self.stream_state.get("replication_key_value", "")
+        self.stream_state["replication_key_value"] = max([before, *newest])
+
+    @override
+    def cost_of(self, reply: Any) -> int:
+        return self.price.credits if reply["news_articles"] else 0
+
+
+class PersonDetails(RecordCreditStream):
+    """People in full, without their addresses: those in `person_ids`, or those that people finds."""
+
+    name = "person_details"
+    path = "/people/{id}"
+    scope = "api/v1/people/show"
+    oauth_scope = "person_read"
+    price = Price(1, "person", free="a person whom Apollo does not know")
+
+    @override
+    def wanted(self) -> Iterator[list[Wanted]]:
+        if self.config["person_ids"]:
+            yield [Wanted(one, one) for one in self.config["person_ids"]]
+            return
+        for people in read_for(self, People(self._tap)):
+            yield [Wanted(person["id"], person["id"]) for person in people]
+
+    @override
+    def buy_batch(self, batch: list[Wanted], worst: int) -> Any:
+        return self.buy({}, worst=worst, path=self.path.format(id=batch[0].value))
+
+    @override
+    def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:
+        return [reply["person"]] if reply["person"] else []
+
+    @override
+    def cost_of(self, reply: Any) -> int:
+        return self.price.credits if reply["person"] else 0
 
 
 def nested(filters: Mapping[str, Any]) -> dict[str, Any]:

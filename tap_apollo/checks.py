@@ -1,0 +1,217 @@
+"""What is said about bad settings, before the first request: one line each, that names the setting and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+from jsonschema import Draft7Validator
+
+from tap_apollo.records import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from jsonschema import ValidationError
+
+#: The filters of the searches that the vendor documents. Apollo ignores what it does not know, without a word.
+PEOPLE_FILTERS = frozenset(
+    {
+        "contact_email_status",
+        "currently_not_using_any_of_technology_uids",
+        "currently_using_all_of_technology_uids",
+        "currently_using_any_of_technology_uids",
+        "include_similar_titles",
+        "organization_ids",
+        "organization_job_locations",
+        "organization_job_posted_at_range",
+        "organization_locations",
+        "organization_num_employees_ranges",
+        "organization_num_jobs_range",
+        "person_locations",
+        "person_seniorities",
+        "person_titles",
+        "q_keywords",
+        "q_organization_domains_list",
+        "q_organization_job_titles",
+        "revenue_range",
+    }
+)
+
+ORGANIZATION_FILTERS = frozenset(
+    {
+        "currently_using_any_of_technology_uids",
+        "latest_funding_amount_range",
+        "latest_funding_date_range",
+        "organization_ids",
+        "organization_job_locations",
+        "organization_job_posted_at_range",
+        "organization_locations",
+        "organization_not_locations",
+        "organization_num_employees_ranges",
+        "organization_num_jobs_range",
+        "q_organization_domains_list",
+        "q_organization_job_titles",
+        "q_organization_keyword_tags",
+        "q_organization_name",
+        "revenue_range",
+        "total_funding_range",
+    }
+)
+
+
+def problems(
+    config: Mapping[str, Any],
+    schema: Mapping[str, Any],
+    paged: Collection[str],
+    credit: Collection[str],
+) -> list[str]:
+    """Say what is wrong with the settings, one line each; no line quotes a value that may be secret.
+
+    Args:
+        config: The settings as given.
+        schema: The JSON Schema of all settings, those of the SDK included.
+        paged: The names of the streams that read pages, which `max_pages` and `full_refresh_days` may name.
+        credit: The names of the streams that cost credits, which `max_pages` and `credit_streams` may name.
+    """
+    found = [_explain(error) for error in Draft7Validator(schema).iter_errors(config)]
+    if found:
+        return found
+    return [
+        *_contradictions(config),
+        *_unknown_streams(config, "max_pages", "no stream that reads pages", [*paged, *credit]),
+        *_unknown_streams(config, "full_refresh_days", "no stream that reads pages", paged),
+        *_unknown_streams(config, "credit_streams", "no stream that costs credits", credit),
+        *_bad_searches("people_searches", config, PEOPLE_FILTERS),
+        *_bad_searches("organization_searches", config, ORGANIZATION_FILTERS),
+        *_nothing_to_buy(config),
+        *_bad_enrichment(config),
+    ]
+
+
+def _explain(error: ValidationError) -> str:
+    """Say in one line what is wrong with one setting, and what to do."""
+    where = ".".join(str(part) for part in error.absolute_path)
+    node, given = cast("dict[str, Any]", error.schema), cast("Any", error.instance)
+    if error.validator == "additionalProperties":
+        known = list(node["properties"])
+        return "; ".join(
+            f"Unknown setting `{f'{where}.' if where else ''}{name}`{_suggest(name, known)}"
+            for name in sorted(set(given) - set(known))
+        )
+    if error.validator == "required":
+        missing = next(name for name in node["required"] if name not in given)
+        return f"Setting `{where}` needs `{missing}`: add it."
+    wanted = _WANTED.get(str(error.validator), "{validator} {value}").format(
+        validator=error.validator,
+        value=_readable(error.validator_value),
+    )
+    wanted = _OF_ITS_OWN.get(re.sub(r"\.\d+", "", where), wanted)
+    return f"Setting `{where}` must {wanted}."
+
+
+#: What the values of particular settings must be, where the general words say too little.
+_OF_ITS_OWN = {
+    "api_url": "be a URL such as https://api.apollo.io/api/v1, without credentials or a query",
+    "domains": "be domains such as apollo.io, without www., a path or an @",
+    "organization_ids": "be ids of Apollo's, 24 hex digits each",
+    "person_ids": "be ids of Apollo's, 24 hex digits each",
+    "people_enrichment.webhook_url": "be a URL that begins with https://",
+}
+
+_WANTED = {
+    "type": "be {value}",
+    "minimum": "be {value} or more",
+    "maximum": "be {value} or less",
+    "minLength": "not be empty",
+    "enum": "be one of {value}",
+    "pattern": "hold visible ASCII characters only, and one at least",
+}
+
+
+def _readable(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value if item not in {"null", None})
+    return str(value)
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f": did you mean `{close[0]}`?" if close else ": remove it, or see `tap-apollo --about` for the settings."
+
+
+def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    """What each setting allows by itself and the settings together do not."""
+    if not config.get("api_key") and not config.get("access_token"):
+        yield "Setting `api_key` is missing: set it, or `access_token` for OAuth."
+    if config.get("api_key") and config.get("access_token"):
+        yield "Settings `api_key` and `access_token` exclude each other: remove one."
+    if (start := config.get("start_date")) is not None:
+        try:
+            timestamp(start)
+        except ValueError:
+            yield "Setting `start_date` must be an ISO 8601 timestamp, such as 2026-01-31T00:00:00Z."
+
+
+def _unknown_streams(config: Mapping[str, Any], setting: str, what: str, known: Iterable[str]) -> Iterator[str]:
+    known = list(known)
+    names = list(config.get(setting) or ())
+    for name in dict.fromkeys(names):
+        if name not in known:
+            yield f"Setting `{setting}` names `{name}`, {what}{_suggest(name, known)}"
+        elif names.count(name) > 1:
+            yield f"Setting `{setting}` names `{name}` twice: remove one."
+
+
+def _bad_searches(setting: str, config: Mapping[str, Any], known: Collection[str]) -> Iterator[str]:
+    searches = config.get(setting) or []
+    names = [search["name"] for search in searches]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"Setting `{setting}` holds two searches named `{name}`: give each a name of its own."
+    for search in searches:
+        where = f"Setting `{setting}`: the search `{search['name']}`"
+        if not search["filters"]:
+            yield f"{where} needs at least one filter."
+        for name in {name.partition("[")[0] for name in search["filters"]} - {*known}:
+            if close := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
+                yield f"{where} has a filter `{name}`, which Apollo would ignore: did you mean `{close[0]}`?"
+
+
+def _nothing_to_buy(config: Mapping[str, Any]) -> Iterator[str]:
+    """Credit streams without anything to ask for."""
+    named = config.get("credit_streams") or []
+    wants = {
+        "organizations": ("`organization_searches`", config.get("organization_searches")),
+        "person_details": (
+            "`person_ids` or `people_searches`",
+            config.get("person_ids") or config.get("people_searches"),
+        ),
+        "people_enrichment": ("`people_enrichment.from`", (config.get("people_enrichment") or {}).get("from")),
+    }
+    companies = config.get("organization_ids") or "organizations" in named
+    for name in ("organization_details", "organization_job_postings", "news_articles"):
+        wants[name] = ("`organization_ids`, or organizations in `credit_streams`", companies)
+    for name in named:
+        setting, given = wants.get(name, ("", True))
+        if not given:
+            yield f"Setting `credit_streams` names `{name}`, which has nothing to ask for: set {setting}."
+
+
+def _bad_enrichment(config: Mapping[str, Any]) -> Iterator[str]:
+    options = config.get("people_enrichment") or {}
+    where = "Setting `people_enrichment`"
+    details, source = options.get("details"), options.get("from")
+    if source == "details" and not details:
+        yield f"{where} is `from` details and has no `details`: add them."
+    if details and source != "details":
+        yield f"{where} has `details`: set `from` to details to use them, or remove them."
+    if not all(details or ()):
+        yield f"{where}.details holds a person without anything to know them by: remove it."
+    if source == "people" and not config.get("people_searches"):
+        yield f"{where} is `from` people: set `people_searches`, which finds them."
+    waterfall = options.get("run_waterfall_email") or options.get("run_waterfall_phone")
+    if (waterfall or options.get("reveal_phone_number")) and not options.get("webhook_url"):
+        yield f"{where} reveals phone numbers or runs a waterfall: set `webhook_url`, without which Apollo refuses."
+    if waterfall and not options.get("max_waterfall_credits"):
+        yield f"{where} runs a waterfall, whose price has no ceiling: set `max_waterfall_credits`, the most per person."

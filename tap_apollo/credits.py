@@ -1,0 +1,339 @@
+"""What requests cost in Apollo credits, the ledger that holds a sync to its limits, and what was bought already.
+
+A request is paid for in three steps: reserve the worst case, send, settle on what the reply shows. Nothing here sends
+or writes anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import collections
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+#: What a revealed mobile number costs on top of its person (vendor's reference of people/bulk_match, measured).
+PHONE_NUMBER = 8
+
+#: After how many days spending is out of every billing cycle, where Apollo does not show the cycle.
+LONGEST_CYCLE = 31
+
+
+class LimitReachedError(Exception):
+    """A limit leaves no room for the next request; the message names the limit and where it stands."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Price:
+    """What a stream's requests cost at most.
+
+    Attributes:
+        credits: Credits per unit.
+        unit: What is charged for, as users read it.
+        batch: Most units in one request.
+        free: What costs nothing.
+    """
+
+    credits: int
+    unit: str
+    batch: int = 1
+    free: str = ""
+
+    @property
+    def units(self) -> str:
+        """The unit's plural."""
+        return "people" if self.unit == "person" else f"{self.unit}s"
+
+
+@dataclasses.dataclass(frozen=True)
+class Meter:
+    """What Apollo itself says of the team's credits.
+
+    Attributes:
+        balance: Credits left.
+        consumed: Credits the whole team has used in the cycle.
+        start: The day the billing cycle began; None if Apollo does not say.
+        end: The day it ends.
+    """
+
+    balance: int
+    consumed: int = 0
+    start: datetime.date | None = None
+    end: datetime.date | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What may be spent.
+
+    Attributes:
+        budget: Most credits in one sync.
+        per_cycle: Most credits in one billing cycle.
+        reserve: Credits of the team's balance that are not to be touched.
+    """
+
+    budget: int = 0
+    per_cycle: int | None = None
+    reserve: int = 0
+
+
+class Spending:
+    """Credits spent per day, kept in the state, and the billing cycle as Apollo last gave it."""
+
+    def __init__(self, state: dict[str, Any], today: Callable[[], datetime.date], meter: Meter | None = None) -> None:
+        """Take up a state, which is changed in place.
+
+        Args:
+            state: What an earlier run left here, or an empty mapping.
+            today: Tells the day on which to book, in UTC.
+            meter: What Apollo says, if it does.
+
+        Raises:
+            ValueError: The state is not what an earlier run left.
+        """
+        self._days = state.setdefault("days", {})
+        self._today = today
+        if meter and meter.start and meter.end:
+            state["cycle"] = [meter.start.isoformat(), meter.end.isoformat()]
+        self._since = self._first_day(state.get("cycle"), today())
+        for day, spent in list(self._days.items()):
+            if not isinstance(spent, int) or spent < 0:
+                raise ValueError("its figures are no credits")
+            if datetime.date.fromisoformat(day) < self._since:
+                del self._days[day]
+
+    @staticmethod
+    def _first_day(cycle: Any, today: datetime.date) -> datetime.date:  # noqa: ANN401
+        """Return the first day that counts: of the cycle, or, of an unknown one, the earliest that it can have."""
+        if cycle is not None:
+            start, end = map(datetime.date.fromisoformat, cycle)
+            if start <= today <= end:
+                return start
+        return today - datetime.timedelta(days=LONGEST_CYCLE)
+
+    @property
+    def total(self) -> int:
+        """Credits spent in the cycle."""
+        return sum(self._days.values())
+
+    def book(self, credits_spent: int) -> None:
+        """Add to what was spent today; a negative number takes back what was booked too high."""
+        today = self._today().isoformat()
+        self._days[today] = max(0, self._days.get(today, 0) + credits_spent)
+
+
+class Ledger:
+    """Keeps all streams of a run within the limits. Safe to use from several threads."""
+
+    def __init__(self, limits: Limits, spending: Spending, meter: Meter | None = None) -> None:
+        """Open the ledger.
+
+        Args:
+            limits: What may be spent.
+            spending: What was spent before.
+            meter: The team's balance; None if it cannot be read, and is then no limit.
+        """
+        self.limits = limits
+        self.meter = meter
+        self.spent: collections.Counter[str] = collections.Counter()
+        self._spending = spending
+        self._reserved = 0
+        self._exhausted = False
+        self._lock = threading.Lock()
+
+    @property
+    def total(self) -> int:
+        """Credits spent in this run."""
+        return self.spent.total()
+
+    @property
+    def in_cycle(self) -> int:
+        """Credits spent in this billing cycle, by this run and those before."""
+        return self._spending.total
+
+    @property
+    def balance(self) -> int | None:
+        """The team's balance by our own count."""
+        return None if self.meter is None else self.meter.balance - self.total
+
+    def summary(self) -> str:
+        """Return one line on what was spent, for the log."""
+        limits = self.limits
+        cycle = f" of {limits.per_cycle:,}" if limits.per_cycle is not None else ""
+        parts = [
+            f"{self.total:,} of {limits.budget:,} spent in this sync",
+            f"{self.in_cycle:,}{cycle} in this cycle",
+            "the team's balance is unknown" if self.balance is None else f"{self.balance:,} left of the team's balance",
+        ]
+        by_stream = ", ".join(f"{name} {spent:,}" for name, spent in self.spent.most_common() if spent)
+        return f"Credits: {'; '.join(parts)}{f' ({by_stream})' if by_stream else ''}."
+
+    def exhaust(self) -> None:
+        """Note that Apollo refused a request for want of credits."""
+        self._exhausted = True
+
+    def affordable(self, price: int) -> int:
+        """Return how many units of a price may be bought now.
+
+        Raises:
+            LimitReachedError: Not one.
+        """
+        with self._lock:
+            return self._room(price) // price
+
+    @contextlib.contextmanager
+    def reserved(self, stream: str, worst: int) -> Iterator[Receipt]:
+        """Set the worst case of a request aside while it is on its way, then book what the receipt says.
+
+        A receipt that is left open, as by an error, is booked at the worst case.
+
+        Raises:
+            LimitReachedError: The worst case does not fit; nothing may be sent.
+        """
+        with self._lock:
+            if worst:
+                self._room(worst)
+            self._reserved += worst
+        receipt = Receipt(worst)
+        try:
+            yield receipt
+        finally:
+            with self._lock:
+                self._reserved -= worst
+                self._book(stream, receipt.credits)
+
+    def take_back(self, stream: str, credits_unspent: int) -> None:
+        """Correct what was booked too high, once it is known."""
+        with self._lock:
+            self._book(stream, -credits_unspent)
+
+    def _book(self, stream: str, credits_spent: int) -> None:
+        self.spent[stream] += credits_spent
+        self._spending.book(credits_spent)
+
+    def _room(self, price: int) -> int:
+        """Return the credits that all limits leave, which is enough for a price.
+
+        Raises:
+            LimitReachedError: It is not.
+        """
+        if self._exhausted:
+            raise LimitReachedError("Apollo says that the team's credits are used up")
+        rooms = [(room - self._reserved, text) for room, text in self._rooms()]
+        room, text = min(rooms)
+        if room < price:
+            raise LimitReachedError(f"{text}, and the next request may cost {price:,}")
+        return room
+
+    def _rooms(self) -> Iterator[tuple[int, str]]:
+        limits = self.limits
+        yield limits.budget - self.total, f"`credit_budget` is {limits.budget:,}, of which {self.total:,} are spent"
+        if limits.per_cycle is not None:
+            spent = self._spending.total
+            text = f"`credit_budget_per_cycle` is {limits.per_cycle:,}, of which {spent:,} are spent"
+            yield limits.per_cycle - spent, text
+        if self.balance is not None:
+            kept = f", of which `credit_reserve` keeps {limits.reserve:,}" if limits.reserve else ""
+            yield self.balance - limits.reserve, f"the team has {self.balance:,} credits left{kept}"
+
+
+@dataclasses.dataclass
+class Receipt:
+    """What one request has cost: the worst case until somebody knows better."""
+
+    credits: int
+
+
+class Purchases:
+    """What was bought and when, in eight characters each: digests of 48 bits, one string per day.
+
+    Among 100,000 purchases the chance that a record is taken for another and not bought is below 1 in 10,000.
+    """
+
+    _WIDTH = 8  # characters of base64 for six bytes
+
+    def __init__(self, state: dict[str, str], today: datetime.date, refresh_days: int | None = None) -> None:
+        """Take up a state, which is changed in place: what is older than the refresh age is forgotten.
+
+        Args:
+            state: What an earlier run left here, or an empty mapping.
+            today: The day of new purchases, in UTC.
+            refresh_days: After how many days a record may be bought again; None: never.
+
+        Raises:
+            AttributeError, TypeError, ValueError: The state is not what an earlier run left.
+        """
+        self._state = state
+        self._today = today
+        self._when: dict[str, datetime.date] = {}
+        for text, digests in list(state.items()):
+            day = datetime.date.fromisoformat(text)
+            if len(digests) % self._WIDTH:
+                raise ValueError("a digest is cut off")
+            if refresh_days is not None and (today - day).days >= refresh_days:
+                del state[text]
+                continue
+            for start in range(0, len(digests), self._WIDTH):
+                self._when[digests[start : start + self._WIDTH]] = day
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._when)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether a record was bought, and not too long ago."""
+        return _digest(key) in self._when
+
+    def when(self, key: str) -> datetime.date | None:
+        """Return the day that a record was bought; None: it was not."""
+        return self._when.get(_digest(key))
+
+    def add(self, keys: Iterable[str], day: datetime.date | None = None) -> None:
+        """Note what was bought today, or is bought up to a day."""
+        day = day or self._today
+        for digest in map(_digest, keys):
+            before = self._when.get(digest)
+            if before is not None:
+                self._take_out(digest, f"{before}")
+            self._when[digest] = day
+            self._state[f"{day}"] = self._state.get(f"{day}", "") + digest
+
+    def _take_out(self, digest: str, day: str) -> None:
+        digests = self._state[day]
+        start = next(at for at in range(0, len(digests), self._WIDTH) if digests.startswith(digest, at))
+        self._state[day] = digests[:start] + digests[start + self._WIDTH :]
+        if not self._state[day]:
+            del self._state[day]
+
+
+def _digest(key: str) -> str:
+    return base64.b64encode(hashlib.blake2b(key.encode(), digest_size=6).digest()).decode()
+
+
+def read_meter(reply: Mapping[str, Any]) -> Meter:
+    """Read the reply of ``usage_stats/credit_usage_stats``.
+
+    ``lead_credit`` is the pool that all requests draw on; on unified plans what is left of it is net of the other
+    kinds (vendor's reference).
+
+    Raises:
+        LookupError, TypeError, ValueError: It is of an unknown form.
+    """
+    pool = reply["credit_usage_stats"]["lead_credit"]
+    cycle = reply.get("current_credit_cycle") or {}
+    return Meter(
+        balance=int(pool["left_over"]),
+        consumed=int(pool.get("consumed") or 0),
+        start=_day(cycle.get("start_date")),
+        end=_day(cycle.get("end_date")),
+    )
+
+
+def _day(moment: str | None) -> datetime.date | None:
+    return None if not moment else datetime.date.fromisoformat(moment[:10])

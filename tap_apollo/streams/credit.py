@@ -1,0 +1,325 @@
+"""How a stream is read whose requests cost credits: within the ledger's limits, and nothing twice.
+
+When the rows of a request are written, its stream notes in the state what was bought; a STATE comes before the next
+charged request. So a run that is killed has lost one request's worth at most.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import sys
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from singer_sdk import metrics
+
+from tap_apollo.client import UNKNOWN_FORM, ApolloStream, Metric, Reading
+from tap_apollo.credits import LimitReachedError, Price, Purchases
+from tap_apollo.errors import ApolloError, GoneError, OutOfCreditsError, decode, never_arrived
+from tap_apollo.streams.base import ResumableStream
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import requests
+    from singer_sdk.helpers.types import Context, Record
+
+    from tap_apollo.credits import Ledger
+    from tap_apollo.paging import Page, PageRequest
+    from tap_apollo.tap import TapApollo
+
+#: Where a stream's state holds what was bought, and the walk of the stream that it takes its records from.
+BOUGHT, SOURCE = "bought", "source"
+
+
+class CreditStream(ApolloStream):
+    """A stream that buys; it exists only if `credit_streams` names it.
+
+    Attributes:
+        price: What a request costs at most.
+    """
+
+    state_partitioning_keys = ()
+
+    price: ClassVar[Price]
+
+    #: What is left to buy, as the closing line says it, and what is left beyond that.
+    left = ""
+    beyond = ""
+
+    _worst = 0
+    _cost = 0
+    _requests = 0
+
+    def __init__(self, tap: TapApollo) -> None:
+        """Bind the stream to its tap."""
+        super().__init__(tap)
+        self._limits: list[str] = []
+
+    def purchases(self) -> Iterator[list[Record]]:
+        """Yield the rows of each charged request; whoever asks for the next has written them."""
+        raise NotImplementedError
+
+    def cost_of(self, reply: Any) -> int:  # noqa: ANN401
+        """Return the credits that a reply shows were charged."""
+        raise NotImplementedError
+
+    @property
+    def unit_price(self) -> int:
+        """The most that one unit can cost: a page, a record."""
+        return self.price.credits
+
+    @property
+    def ledger(self) -> Ledger:
+        """The run's ledger."""
+        return self._tap.ledger
+
+    # One request
+
+    def buy(self, parameters: Mapping[str, Any], *, worst: int, path: str | None = None) -> Any:  # noqa: ANN401
+        """Send a request that may cost credits, after a STATE with all that was bought so far, and return the reply.
+
+        Args:
+            parameters: The JSON body of a POST, the query of a GET.
+            worst: The most credits it can cost.
+            path: The path, where it holds an id.
+
+        Raises:
+            LimitReachedError: The worst case does not fit the budget, or the stream's page limit is reached.
+        """
+        self.allow(1)
+        self.checkpoint()
+        self._worst = worst
+        self._requests += 1
+        return self.ask(parameters, path)
+
+    def allow(self, price: int) -> int:
+        """Return how many units of a price may be bought now.
+
+        Raises:
+            LimitReachedError: Not one.
+        """
+        limit = cast("dict[str, int]", self.config["max_pages"]).get(self.name)
+        if self._requests == limit:
+            raise LimitReachedError(f"`max_pages.{self.name}` is {limit:,}")
+        return self.ledger.affordable(price)
+
+    @override
+    def attempt(self, request: requests.PreparedRequest) -> requests.Response:
+        """Send a request once, paying for it: a second try that may charge again has to fit the budget again."""
+        with self.ledger.reserved(self.name, self._worst) as receipt:
+            try:
+                response = super().attempt(request)
+            except BaseException as error:
+                if never_arrived(error):
+                    receipt.credits = 0
+                raise
+            receipt.credits = self._cost = self.settled(decode(response))
+            return response
+
+    def settled(self, reply: Any) -> int:  # noqa: ANN401
+        """Return what a reply cost: by its rule if it is of a known form, else the worst case."""
+        try:
+            cost = self.cost_of(reply)
+        except UNKNOWN_FORM:
+            return self._worst
+        if cost > self._worst:
+            self.logger.warning(
+                "%s: Apollo charged %d credits where %d were thought to be the most.", self.name, cost, self._worst
+            )
+        return cost
+
+    @override
+    def calculate_sync_cost(
+        self,
+        request: requests.PreparedRequest,
+        response: requests.Response,
+        context: Context | None,
+    ) -> dict[str, int]:
+        return {"requests": 1, "credits": self._cost}
+
+    # The run
+
+    @override
+    def get_records(self, context: Context | None) -> Iterable[Record]:
+        if self._tap.report.fatal is not None:
+            return
+        if self._tap.trial:
+            self.logger.info("%s: not tried, as that could cost credits.", self.name)
+            return
+        began, delivered = time.monotonic(), 0
+        with self.reporting():
+            try:
+                for rows in self.purchases():
+                    for row in rows:
+                        yield self.shaped(row, context)
+                        delivered += 1
+            except LimitReachedError as reached:
+                self.limited(f"{reached}")
+            except OutOfCreditsError:
+                self.ledger.exhaust()
+                self.limited("Apollo says that the team's credits are used up")
+        self.checkpoint()
+        self._close(delivered, time.monotonic() - began)
+
+    def limited(self, limit: str) -> None:
+        """Note a limit that was reached, and what is left to do."""
+        self._limits.append(f"{limit}. Left for the next run: {self.left or 'what it had not come to'}.")
+
+    def unusable(self, error: Exception) -> ApolloError:
+        """Return what to raise for a state that does not tell what was bought: rather nothing than all of it again."""
+        return ApolloError(
+            f"the state does not tell what was bought ({type(error).__name__}), and nothing is bought twice: "
+            f"repair `bookmarks.{self.name}`, or remove it to buy anew.",
+        )
+
+    def checkpoint(self) -> None:
+        """Write the state, which knows of everything that is written and paid for."""
+        self._tap.state_writer.write_state(self.tap_state)
+
+    @override
+    def _increment_stream_state(self, latest_record: Record, *, context: Context | None = None) -> None:
+        """Leave the state alone: it changes when a request's rows are written."""
+
+    @override
+    def shaped(self, row: Record, context: Context | None) -> Record:
+        record = super().shaped(row, context)
+        if "purchased_at" in self.schema["properties"]:
+            record["purchased_at"] = self.now
+        return record
+
+    @property
+    def now(self) -> str:
+        """The moment, as the tap writes it."""
+        return datetime.datetime.now(tz=datetime.timezone.utc).isoformat(timespec="microseconds")
+
+    @property
+    def today(self) -> datetime.date:
+        """The day that the run began."""
+        return self._tap.today
+
+    def _close(self, delivered: int, seconds: float) -> None:
+        """Sum up: what came, what it cost, and, if limits ended it, which, and what is left to do."""
+        spent = self.ledger.spent[self.name]
+        self.logger.info(
+            "%s: %s records, %s request%s, %s credit%s, %.0f s",
+            self.name,
+            f"{delivered:,}",
+            f"{self._requests:,}",
+            "" if self._requests == 1 else "s",
+            f"{spent:,}",
+            "" if spent == 1 else "s",
+            seconds,
+        )
+        for limit in self._limits:
+            self.logger.warning("%s stopped at a limit: %s", self.name, limit)
+        point = metrics.Point("counter", Metric.CREDITS_SPENT, spent, {metrics.Tag.STREAM: self.name})  # type: ignore[arg-type]
+        metrics.log(self.metrics_logger, point)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """A record to buy.
+
+    Attributes:
+        key: What it is remembered by.
+        value: What it is asked for by: an id, a domain, details.
+        contact_id: The contact that it is for, if it is for one.
+    """
+
+    key: str
+    value: Any
+    contact_id: str | None = None
+
+
+class RecordCreditStream(CreditStream):
+    """A stream that buys records one by one, or several a request, each once."""
+
+    def wanted(self) -> Iterator[list[Wanted]]:
+        """Yield what to buy, some at a time; whoever asks for more is done with those before."""
+        raise NotImplementedError
+
+    def buy_batch(self, batch: list[Wanted], worst: int) -> Any:  # noqa: ANN401
+        """Buy some records, as many as the price's batch at most, and return the reply."""
+        raise NotImplementedError
+
+    def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:  # noqa: ANN401
+        """Return the rows in a reply."""
+        raise NotImplementedError
+
+    def asked(self, batch: list[Wanted], rows: list[Record]) -> Iterable[str]:  # noqa: ARG002
+        """Return the keys of what need not be asked for again: those not found included."""
+        return [one.key for one in batch]
+
+    @override
+    def purchases(self) -> Iterator[list[Record]]:
+        bought = self.remembered()
+        gone = 0
+        try:
+            for some in self.wanted():
+                todo = list({one.key: one for one in some if one.key not in bought}.values())
+                while todo:
+                    self.left = f"{len(todo):,} {self.price.units}{self.beyond}"
+                    size = min(self.price.batch, self.allow(self.unit_price))
+                    batch, todo = todo[:size], todo[size:]
+                    try:
+                        rows = self.rows_of(self.buy_batch(batch, size * self.unit_price), batch)
+                    except GoneError:
+                        gone += len(batch)
+                        rows = []
+                    yield rows
+                    bought.add(self.asked(batch, rows))
+        finally:
+            if gone:
+                self.logger.warning("%s: Apollo does not have %s of what was asked for.", self.name, f"{gone:,}")
+
+    def remembered(self, *, refresh: bool = True) -> Purchases:
+        """Return what was bought before.
+
+        Args:
+            refresh: Whether what is older than `credit_refresh_days` is forgotten.
+        """
+        days = self.config.get("credit_refresh_days") if refresh else None
+        try:
+            return Purchases(self.stream_state.setdefault(BOUGHT, {}), self.today, days)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise self.unusable(error) from error
+
+
+def read_for(buyer: CreditStream, source: ApolloStream) -> Iterator[list[Record]]:
+    """Yield another stream's rows for one that buys what they name, page by page, on from where it was stopped.
+
+    The place in the source is kept in the buyer's state, so that neither disturbs the other, and no page is asked for
+    unless something on it could be paid for.
+
+    Args:
+        buyer: The stream that buys.
+        source: A stream object of its own, not the one that the run reads.
+    """
+    if isinstance(source, ResumableStream):
+        source.borrow(buyer.stream_state.setdefault(SOURCE, {}))
+
+    def fetch(request: PageRequest) -> Page:
+        buyer.allow(buyer.unit_price)
+        with source.needed():
+            return source.fetch(request)
+
+    buyer.left = f"the rest of {source.name}"
+    buyer.beyond = f" and {buyer.left}"
+    contexts: Iterable[Context | None] = source.partitions or (None,)
+    for context in contexts:
+        walk = source.new_walk(context)
+        reading = Reading(walk, fetch, source.page_limit(context))
+        for rows in reading:
+            yield rows
+            source.page_delivered(rows)
+            buyer.left = f"the rest of {source.name}"
+        if reading.outcome and isinstance(source, ResumableStream):
+            source.remember(walk, reading.outcome)
+    buyer.left = buyer.beyond = ""

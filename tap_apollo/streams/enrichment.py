@@ -1,0 +1,223 @@
+"""What Apollo adds to the people and companies that a team names."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from tap_apollo.client import ApolloStream
+from tap_apollo.credits import PHONE_NUMBER, Price
+from tap_apollo.errors import GoneError
+from tap_apollo.settings import PERSON_CLUES
+from tap_apollo.streams.accounts import Accounts
+from tap_apollo.streams.contacts import Contacts
+from tap_apollo.streams.credit import RecordCreditStream, Wanted, read_for
+from tap_apollo.streams.prospecting import People
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from singer_sdk.helpers.types import Context, Record
+
+#: Where people_enrichment's state holds the ids of requests whose results come later, and the day of each.
+PENDING = "pending"
+
+#: How long Apollo keeps results (vendor's reference of webhook_result).
+KEPT_DAYS = 30
+
+#: What Apollo says of a request whose results will not come any more.
+LOST = frozenset({"invalid_request_id", "request_id_expired", "request_id_unknown"})
+
+
+class OrganizationEnrichment(RecordCreditStream):
+    """What Apollo knows of the companies behind `domains`, or behind the accounts' domains."""
+
+    name = "organization_enrichment"
+    path = "/organizations/bulk_enrich"
+    http_method = "POST"
+    scope = "api/v1/organizations/bulk_enrich"
+    oauth_scope = "organizations_bulk_enrich"
+    price = Price(1, "organization", batch=10, free="a domain that Apollo does not know")
+
+    @override
+    def wanted(self) -> Iterator[list[Wanted]]:
+        if self.config["domains"]:
+            yield self._of(self.config["domains"])
+            return
+        for accounts in read_for(self, Accounts(self._tap)):
+            yield self._of(account["domain"] for account in accounts if account.get("domain"))
+
+    @staticmethod
+    def _of(domains: Iterable[str]) -> list[Wanted]:
+        return [Wanted(domain.lower(), domain.lower()) for domain in domains]
+
+    @override
+    def buy_batch(self, batch: list[Wanted], worst: int) -> Any:
+        return self.buy({"details": [{"domain": one.value} for one in batch]}, worst=worst)
+
+    @override
+    def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:
+        return [{**row, "domain": one.value} for row, one in paired(reply["organizations"], batch) if row]
+
+    @override
+    def cost_of(self, reply: Any) -> int:
+        return self.price.credits * sum(row is not None for row in reply["organizations"])
+
+
+class PeopleEnrichment(RecordCreditStream):
+    """People with their addresses: those described in the setting, the contacts, or those that people finds."""
+
+    name = "people_enrichment"
+    path = "/people/bulk_match"
+    http_method = "POST"
+    scope = "api/v1/people/bulk_match"
+    oauth_scope = "people_bulk_match"
+    price = Price(1, "person", batch=10, free="a person whom Apollo does not know")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The setting of the stream's name."""
+        options: dict[str, Any] = self.config["people_enrichment"]
+        return options
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """What the setting says to reveal, as Apollo takes it."""
+        names = ("reveal_personal_emails", "reveal_phone_number", "run_waterfall_email", "run_waterfall_phone")
+        flags: dict[str, Any] = {name: True for name in names if self.options.get(name)}
+        if flags.keys() - {"reveal_personal_emails"}:
+            flags["webhook_url"] = self.options["webhook_url"]
+        return flags
+
+    @property
+    def surcharge(self) -> tuple[int, int]:
+        """What comes on top: for each person found, and for each asked for, found or not."""
+        flags = self.flags
+        phone = PHONE_NUMBER if "reveal_phone_number" in flags else 0
+        waterfall = {"run_waterfall_email", "run_waterfall_phone"} & flags.keys()
+        return phone, self.options["max_waterfall_credits"] if waterfall else 0
+
+    @property
+    @override
+    def unit_price(self) -> int:
+        return self.price.credits + sum(self.surcharge)
+
+    @override
+    def wanted(self) -> Iterator[list[Wanted]]:
+        if self.options["from"] == "details":
+            yield [Wanted(json.dumps(one, sort_keys=True), one) for one in self.options["details"]]
+        elif self.options["from"] == "people":
+            for people in read_for(self, People(self._tap)):
+                yield [Wanted(person["id"], {"id": person["id"]}) for person in people]
+        else:
+            for contacts in read_for(self, Contacts(self._tap)):
+                yield [one for one in map(described, contacts) if one]
+
+    @override
+    def buy_batch(self, batch: list[Wanted], worst: int) -> Any:
+        return self.buy({"details": [one.value for one in batch], **self.flags}, worst=worst)
+
+    @override
+    def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:
+        request_id = str(reply["request_id"]) if reply.get("request_id") is not None else None
+        if request_id and any(self.surcharge):
+            self.stream_state.setdefault(PENDING, {})[request_id] = f"{self.today}"
+        return [
+            {**row, "request_id": request_id, **({"contact_id": one.contact_id} if one.contact_id else {})}
+            for row, one in paired(reply["matches"], batch)
+            if row and not is_stub(row)
+        ]
+
+    @override
+    def cost_of(self, reply: Any) -> int:
+        """Return what Apollo says it charged, and the most that may follow for what arrives later."""
+        found = sum(row is not None for row in reply["matches"])
+        phone, waterfall = self.surcharge
+        at_once = reply.get("credits_consumed")
+        paid = self.price.credits * found if at_once is None else -(-at_once // 1)  # it may be a fraction
+        return max(int(paid), (self.price.credits + phone) * found if phone else 0) + waterfall * len(reply["matches"])
+
+
+def described(contact: Record) -> Wanted | None:
+    """Return what Apollo may know a contact's person by; None if there is nothing."""
+    if contact.get("person_id"):
+        return Wanted(contact["person_id"], {"id": contact["person_id"]}, contact["id"])
+    clues = {name: contact[name] for name in PERSON_CLUES if name != "id" and contact.get(name)}
+    if not clues.keys() & {"email", "linkedin_url"} and not {"name", "organization_name"} <= clues.keys():
+        return None
+    return Wanted(contact["id"], clues, contact["id"])
+
+
+def is_stub(person: Record) -> bool:
+    """Whether a match stands for nobody: Apollo echoes what was asked, with an id and without a name."""
+    return person.get("match_confidence") == "none" or not (
+        person.get("name") or person.get("first_name") or person.get("last_name")
+    )
+
+
+def paired(rows: list[Record | None], batch: list[Wanted]) -> list[tuple[Record | None, Wanted]]:
+    """Return what came beside what was asked: Apollo answers in order, null for what it does not know.
+
+    Raises:
+        ValueError: There are not as many of both.
+    """
+    if len(rows) != len(batch):
+        raise ValueError("what came is not what was asked")
+    return list(zip(rows, batch, strict=True))
+
+
+class EnrichmentResults(ApolloStream):
+    """Phone numbers and waterfall results, which Apollo has ready some time after people_enrichment; free."""
+
+    name = "enrichment_results"
+    path = "/webhook_result/{id}"
+    scope = "api/v1/webhook_result/show"
+    oauth_scope = "webhook_result_read"
+    primary_keys = ("request_id",)
+
+    @override
+    def get_records(self, context: Context | None) -> Iterable[Record]:
+        if self._tap.report.fatal is not None or self._tap.trial:
+            return
+        began, delivered, waiting, lost = time.monotonic(), 0, 0, 0
+        with self.reporting():
+            for request_id, asked in list(self.pending.items()):
+                try:
+                    reply = self.ask({}, self.path.format(id=request_id))
+                except GoneError as gone:
+                    age = (self._tap.today - datetime.date.fromisoformat(asked)).days
+                    if gone.code not in LOST and age <= KEPT_DAYS:
+                        waiting += 1
+                        continue
+                    lost += 1
+                else:
+                    if reply["webhook_status"] == "in_progress":
+                        waiting += 1
+                        continue
+                    yield {
+                        **self.shaped(reply, context),
+                        "request_id": request_id,
+                        "read_at": datetime.datetime.now(tz=datetime.timezone.utc).isoformat(timespec="microseconds"),
+                    }
+                    delivered += 1
+                del self.pending[request_id]
+                self._tap.state_writer.write_state(self.tap_state)
+        if lost:
+            self.logger.warning("%s: Apollo has no results any more for %d requests.", self.name, lost)
+        text = "%s: %d results, %d not ready yet, %.0f s"
+        self.logger.info(text, self.name, delivered, waiting, time.monotonic() - began)
+
+    @property
+    def pending(self) -> dict[str, str]:
+        """The requests whose results have not come, and the day of each; changed in place."""
+        bookmarks = self.tap_state.setdefault("bookmarks", {})
+        pending: dict[str, str] = bookmarks.get(PeopleEnrichment.name, {}).get(PENDING, {})
+        return pending
