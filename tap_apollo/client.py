@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import enum
 import itertools
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -25,7 +27,17 @@ from tap_apollo.errors import (
     decode,
     raise_for_reply,
 )
-from tap_apollo.paging import DISPLAY_LIMIT, FilterIgnoredError, Listing, ListWalk, OnePage, Page, PageRequest
+from tap_apollo.paging import (
+    DISPLAY_LIMIT,
+    PER_PAGE,
+    FilterIgnoredError,
+    Listing,
+    ListWalk,
+    OnePage,
+    Page,
+    PageRequest,
+)
+from tap_apollo.rate_limits import read_windows
 from tap_apollo.records import RecordShaper
 
 if sys.version_info >= (3, 12):
@@ -57,6 +69,25 @@ class Metric(enum.Enum):
 
     MISSING_RECORDS = "missing_records"
     CREDITS_SPENT = "credits_spent"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outlook:
+    """What a sync would read of a stream, as far as one or two free requests tell.
+
+    Attributes:
+        records: Records to come; None if that cannot be known.
+        requests: Requests that they take.
+        at_least: Whether there may be more of both.
+        credits: The most that they cost, if nothing limits it.
+        note: What else to know, half a sentence.
+    """
+
+    records: int | None
+    requests: int
+    at_least: bool = False
+    credits: int = 0
+    note: str = ""
 
 
 class Reading:
@@ -209,6 +240,7 @@ class ApolloStream(RESTStream[None]):
     @override
     def validate_response(self, response: requests.Response) -> None:
         self._tap.reached = True
+        self._tap.windows[self.path] = read_windows(response.headers) or self._tap.windows.get(self.path, [])
         raise_for_reply(response, self.endpoint, self.remedy, self._tap.credential)
 
     def read_page(self, reply: Any) -> Page:  # noqa: ANN401
@@ -319,6 +351,14 @@ class ApolloStream(RESTStream[None]):
         """
         with self.needed():
             return [row for rows in Reading(self.new_walk(None), self.fetch) for row in rows]
+
+    def outlook(self) -> Outlook:
+        """Return what a sync would read, for the plan: at most two requests, all of them free.
+
+        Raises:
+            ApolloError: The stream cannot be read.
+        """
+        return Outlook(len(self.fetch(PageRequest()).records), requests=1)
 
     @contextlib.contextmanager
     def needed(self) -> Iterator[None]:
@@ -434,6 +474,13 @@ class PagedStream(ApolloStream):
     @override
     def new_walk(self, context: Context | None) -> Walk:
         return ListWalk(Listing(display_limit=self.display_limit))
+
+    def expected(self, records: int, *, at_least: bool = False) -> Outlook:
+        """Return the outlook on some records, as far as the page limit lets the stream go."""
+        pages, limit = max(1, math.ceil(records / PER_PAGE)), self.page_limit(None)
+        if limit is not None and pages > limit:
+            return Outlook(limit * PER_PAGE, limit, note=f"`max_pages` allows {limit:,} of {pages:,} pages")
+        return Outlook(records, pages, at_least=at_least)
 
 
 def _number(value: Any) -> int | None:  # noqa: ANN401

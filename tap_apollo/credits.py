@@ -174,6 +174,21 @@ class Ledger:
         by_stream = ", ".join(f"{name} {spent:,}" for name, spent in self.spent.most_common() if spent)
         return f"Credits: {'; '.join(parts)}{f' ({by_stream})' if by_stream else ''}."
 
+    def allowance(self) -> str:
+        """Return one line on what may be spent, for the plan."""
+        limits = self.limits
+        parts = [f"`credit_budget` is {limits.budget:,}"]
+        if limits.per_cycle is not None:
+            parts.append(
+                f"of `credit_budget_per_cycle` {limits.per_cycle - self.in_cycle:,} of {limits.per_cycle:,} are left"
+            )
+        if self.balance is None:
+            parts.append("the team's balance is unknown")
+        else:
+            kept = f", of which `credit_reserve` keeps {limits.reserve:,}" if limits.reserve else ""
+            parts.append(f"the team has {self.balance:,} credits left{kept}")
+        return f"{'; '.join(parts)}."
+
     def exhaust(self) -> None:
         """Note that Apollo refused a request for want of credits."""
         self._exhausted = True

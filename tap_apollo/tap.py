@@ -7,9 +7,11 @@ import datetime
 import functools
 import io
 import json
+import logging
 import sys
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
+import click
 import requests
 from singer_sdk import Stream, Tap
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
@@ -19,6 +21,7 @@ from tap_apollo.auth import authenticator
 from tap_apollo.client import UNKNOWN_FORM
 from tap_apollo.credits import Ledger, Limits, Spending, read_meter
 from tap_apollo.errors import ApolloError, ForbiddenError, SettingsError
+from tap_apollo.plan import make_plan
 from tap_apollo.records import timestamp
 from tap_apollo.report import SyncReport
 from tap_apollo.streams import CREDIT_STREAMS, PAGED, STREAMS
@@ -30,12 +33,12 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    import click
     from singer_sdk.helpers.types import Record
 
     from tap_apollo.auth import Auth
     from tap_apollo.client import ApolloStream
     from tap_apollo.credits import Meter
+    from tap_apollo.rate_limits import Reading
 
 
 #: Where the state holds what was spent, beside the bookmarks of the streams.
@@ -78,6 +81,7 @@ class TapApollo(Tap):
             SettingsError: A setting is missing, unknown or impossible.
         """
         self._lookups: dict[str, list[Record]] = {}
+        self.windows: dict[str, list[Reading]] = {}
         try:
             super().__init__(parse_env_config=parse_env_config, **arguments)
         except ValueError as error:
@@ -184,11 +188,12 @@ class TapApollo(Tap):
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over a state; a bookmark that is no moment is dropped with what stands beside it, and said.
+        """Take over a state, also as `meltano state get` prints it; what is unsound is dropped, and said.
 
         Raises:
             SettingsError: The state is no Singer state.
         """
+        state = state.get("singer_state", state)
         bookmarks = state.get("bookmarks", {}) if isinstance(state, dict) else None
         if not isinstance(bookmarks, dict) or not all(isinstance(value, dict) for value in bookmarks.values()):
             raise SettingsError('The state is not of the form {"bookmarks": {stream: {...}}}: repair or remove it.')
@@ -219,9 +224,41 @@ class TapApollo(Tap):
         *,
         state: IO[str] | None = None,
         catalog: IO[str] | None = None,
+        plan: bool = False,
         **options: Any,
     ) -> None:
-        super().invoke(state=_json_object("--state", state), catalog=_json_object("--catalog", catalog), **options)
+        state, catalog = _json_object("--state", state), _json_object("--catalog", catalog)
+        if plan:
+            cls._print_plan(options["config"], state, catalog, options.get("about_format"))
+        else:
+            super().invoke(state=state, catalog=catalog, **options)
+
+    @classmethod
+    def _print_plan(
+        cls,
+        config: Any,  # noqa: ANN401
+        state: IO[str] | None,
+        catalog: IO[str] | None,
+        style: str | None,
+    ) -> None:
+        """Print what a sync would do."""
+        tap = cls(
+            config=config.config,
+            parse_env_config=config.parse_env,
+            state=json.load(state) if state else None,
+            catalog=json.load(catalog) if catalog else None,
+        )
+        tap.metrics_logger.setLevel(logging.WARNING)  # a line per request would hide the table
+        made = make_plan(tap)
+        click.echo(made.to_json() if style == "json" else made.to_table())
+
+    @classmethod
+    @override
+    def get_singer_command(cls) -> click.Command:
+        command = super().get_singer_command()
+        text = "Show what a sync would read, take and cost at most, by free requests only; --format json for machines."
+        command.params.append(click.Option(["--plan"], is_flag=True, help=text))
+        return command
 
     # The SDK offers no public hook at these three points: it would quote the values of bad settings, secret ones
     # included, and has nothing that runs after the last stream. "Final" is a typing mark of the SDK, not a lock.

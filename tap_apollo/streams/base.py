@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import functools
 import heapq
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from tap_apollo.client import ApolloStream, PagedStream
+from tap_apollo.client import ApolloStream, Outlook, PagedStream
 from tap_apollo.custom_fields import CustomFieldLabels
 from tap_apollo.errors import ForbiddenError
 from tap_apollo.paging import (
     EVERYTHING,
+    PER_PAGE,
     DateWindow,
     Frontier,
     Listing,
@@ -192,6 +194,20 @@ class ListStream(ResumableStream):
     def bookmark(self, mark: Mark) -> None:
         """Write the bookmark that stands for a mark, if the stream has one."""
 
+    @override
+    def outlook(self) -> Outlook:
+        first = next(self.new_walk(None).pages())
+        covered, _ = self.covered()
+        page = self.fetch(first if covered else dataclasses.replace(first, per_page=1))
+        total = page.total or len(page.records)
+        below = 0  # what a stopped walk has left
+        if self._memory.stops:
+            below = max(0, total - self._memory.stops[0].position)
+        if covered is None:
+            return self.expected(below or total)
+        new = sum(not covered.covers(row) for row in page.records)
+        return self.expected(new + below, at_least=new == len(page.records) < total)
+
 
 def cut_by(
     parameter: str,
@@ -331,6 +347,13 @@ class WindowedStream(ResumableStream):
             self.place["replication_key"] = self.replication_key
             self.place["replication_key_value"] = max(latest, self.place.get("replication_key_value", ""))
 
+    @override
+    def outlook(self) -> Outlook:
+        page = self.fetch(next(self.new_walk(None).pages()))
+        if page.total is None:
+            return self.expected(len(page.records), at_least=len(page.records) == PER_PAGE)
+        return self.expected(page.total)
+
 
 class CustomFieldsMixin(ApolloStream):
     """A stream whose records carry custom fields: adds them by label.
@@ -367,6 +390,7 @@ class DerivedStream(ApolloStream):
     The parent hands over each record before it writes it, so that no STATE covers a record whose rows are not out.
     """
 
+    path = ""
     state_partitioning_keys = ()  # one bookmark, not one per parent record
 
     _written = 0
@@ -374,6 +398,10 @@ class DerivedStream(ApolloStream):
     def derive(self, record: Record) -> Iterable[Record]:
         """Return the rows that a record of the parent holds."""
         raise NotImplementedError
+
+    @override
+    def outlook(self) -> Outlook:
+        return Outlook(None, requests=0, note="comes with its parent")
 
     def open(self) -> None:
         """Announce the stream; to be called before the first record."""

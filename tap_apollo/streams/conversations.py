@@ -16,7 +16,7 @@ from tap_apollo.credits import Price
 from tap_apollo.errors import GoneError, RequestError, TransientError
 from tap_apollo.paging.windows import FLOOR
 from tap_apollo.records import timestamp
-from tap_apollo.streams.credit import CreditStream, RecordCreditStream, Wanted, read_for
+from tap_apollo.streams.credit import CreditStream, RecordCreditStream, Wanted
 from tap_apollo.streams.engagement import Conversations
 
 if sys.version_info >= (3, 12):
@@ -45,9 +45,8 @@ class ConversationDetails(RecordCreditStream):
     price = Price(1, "conversation", free="a conversation without AI insights")
 
     @override
-    def wanted(self) -> Iterator[list[Wanted]]:
-        for conversations in read_for(self, Conversations(self._tap)):
-            yield [Wanted(one["id"], one["id"]) for one in conversations]
+    def source(self) -> Conversations:
+        return Conversations(self._tap)
 
     @override
     def buy_batch(self, batch: list[Wanted], worst: int) -> Any:
@@ -75,10 +74,7 @@ class ConversationExports(CreditStream):
     scope = "api/v1/conversations/export"
     oauth_scope = "conversations_export"
     primary_keys = ("export_id",)
-    price = Price(1, "conversation", free="a conversation without AI insights")
-
-    #: Most conversations in one export, which becomes one row.
-    largest: ClassVar[int] = 1000
+    price = Price(1, "conversation", batch=1000, free="a conversation without AI insights")
 
     #: Seconds after which to ask whether an export is ready; after the last, the next run asks.
     patience: ClassVar[tuple[int, ...]] = (0, 1, 2, 4, 8, 15)
@@ -92,9 +88,8 @@ class ConversationExports(CreditStream):
         pending = self.stream_state.setdefault("pending", {})
         for export_id in list(pending):
             yield from self._fetched(export_id, pending)
-        end = datetime.datetime.combine(self.today, datetime.time(), datetime.timezone.utc)
-        while (start := self._start()) < end:
-            window_end, count = self._window(start, end)
+        while (start := self._start()) < self._end():
+            window_end, count = self._window(start, self._end())
             if count:
                 self.left = f"conversations from {start:%Y-%m-%d} on"
                 export_id = self._export(start, window_end, count)
@@ -110,6 +105,14 @@ class ConversationExports(CreditStream):
             if count:
                 yield from self._fetched(export_id, pending)
 
+    @override
+    def to_buy(self) -> tuple[int, bool]:
+        return self._count(self._start(), self._end()), False
+
+    def _end(self) -> datetime.datetime:
+        """Return where the last window ends: yesterday is the last whole day."""
+        return datetime.datetime.combine(self.today, datetime.time(), datetime.timezone.utc)
+
     def _start(self) -> datetime.datetime:
         """Return where the next window begins."""
         since = self.stream_state.get("exported_until") or self.config.get("start_date") or f"{FLOOR}"
@@ -124,7 +127,7 @@ class ConversationExports(CreditStream):
         day = datetime.timedelta(days=1)
         while count := self._count(start, end):
             self.left = f"conversations from {start:%Y-%m-%d} on"
-            if count <= min(self.largest, self.allow(self.price.credits)):
+            if count <= min(self.price.batch, self.allow(self.price.credits)):
                 break
             if end - start <= day:
                 self.allow(count * self.price.credits)

@@ -6,17 +6,19 @@ charged request. So a run that is killed has lost one request's worth at most.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import metrics
 
-from tap_apollo.client import UNKNOWN_FORM, ApolloStream, Metric, Reading
+from tap_apollo.client import UNKNOWN_FORM, ApolloStream, Metric, Outlook, Reading
 from tap_apollo.credits import LimitReachedError, Price, Purchases
-from tap_apollo.errors import ApolloError, GoneError, OutOfCreditsError, decode, never_arrived
+from tap_apollo.errors import ApolloError, GoneError, OutOfCreditsError, RequestError, decode, never_arrived
 from tap_apollo.streams.base import ResumableStream
 
 if sys.version_info >= (3, 12):
@@ -49,6 +51,9 @@ class CreditStream(ApolloStream):
 
     price: ClassVar[Price]
 
+    #: A request that Apollo is bound to refuse, so that it is free, and tells whether the credentials may send it.
+    refused: ClassVar[Mapping[str, Any]] = {}
+
     #: What is left to buy, as the closing line says it, and what is left beyond that.
     left = ""
     beyond = ""
@@ -70,15 +75,45 @@ class CreditStream(ApolloStream):
         """Return the credits that a reply shows were charged."""
         raise NotImplementedError
 
+    def borrow(self, source: ApolloStream) -> ApolloStream:
+        """Return a stream object made to be read for this one: its place is kept in this one's state."""
+        if isinstance(source, ResumableStream):
+            source.borrow(self.stream_state.setdefault(SOURCE, {}))
+        return source
+
     @property
     def unit_price(self) -> int:
         """The most that one unit can cost: a page, a record."""
         return self.price.credits
 
     @property
+    def max_pages(self) -> int | None:
+        """The most requests that the stream may send in one sync."""
+        return cast("dict[str, int]", self.config["max_pages"]).get(self.name)
+
+    @property
     def ledger(self) -> Ledger:
         """The run's ledger."""
         return self._tap.ledger
+
+    # The plan
+
+    def to_buy(self) -> tuple[int, bool]:
+        """Return how many units a sync would buy without limits, and whether more may come; free requests only."""
+        raise NotImplementedError
+
+    @override
+    def outlook(self) -> Outlook:
+        self._worst = 0
+        with contextlib.suppress(RequestError):
+            self.ask(self.refused, self.path.format(id="0"))
+        units, at_least = self.to_buy()
+        requests_wanted = math.ceil(units / self.price.batch)
+        limit, note = self.max_pages, ""
+        if limit is not None and requests_wanted > limit:
+            requests_wanted, units, at_least = limit, limit * self.price.batch, False
+            note = f"`max_pages` allows {limit:,} requests"
+        return Outlook(None, requests_wanted, at_least, units * self.unit_price, note)
 
     # One request
 
@@ -105,9 +140,8 @@ class CreditStream(ApolloStream):
         Raises:
             LimitReachedError: Not one.
         """
-        limit = cast("dict[str, int]", self.config["max_pages"]).get(self.name)
-        if self._requests == limit:
-            raise LimitReachedError(f"`max_pages.{self.name}` is {limit:,}")
+        if self._requests == self.max_pages:
+            raise LimitReachedError(f"`max_pages.{self.name}` is {self.max_pages:,}")
         return self.ledger.affordable(price)
 
     @override
@@ -241,9 +275,26 @@ class Wanted:
 class RecordCreditStream(CreditStream):
     """A stream that buys records one by one, or several a request, each once."""
 
+    def given(self) -> list[Wanted] | None:
+        """Return what the settings name; None if they leave it to another stream's records."""
+        return None
+
+    def source(self) -> ApolloStream:
+        """Return an object of its own of the stream whose records name what to buy."""
+        raise NotImplementedError
+
+    def named_by(self, record: Record) -> Wanted | None:
+        """Return what a record of the source names; None: nothing that can be bought."""
+        return Wanted(record["id"], record["id"])
+
     def wanted(self) -> Iterator[list[Wanted]]:
         """Yield what to buy, some at a time; whoever asks for more is done with those before."""
-        raise NotImplementedError
+        given = self.given()
+        if given is not None:
+            yield given
+            return
+        for records in read_for(self, self.borrow(self.source())):
+            yield [one for one in map(self.named_by, records) if one]
 
     def buy_batch(self, batch: list[Wanted], worst: int) -> Any:  # noqa: ANN401
         """Buy some records, as many as the price's batch at most, and return the reply."""
@@ -279,6 +330,17 @@ class RecordCreditStream(CreditStream):
             if gone:
                 self.logger.warning("%s: Apollo does not have %s of what was asked for.", self.name, f"{gone:,}")
 
+    @override
+    def to_buy(self) -> tuple[int, bool]:
+        given = self.given()
+        if given is not None:
+            bought = self.remembered()
+            return len({one.key for one in given} - {one.key for one in given if one.key in bought}), False
+        source = self.borrow(self.source())
+        with source.needed():
+            outlook = source.outlook()
+        return outlook.records or 0, outlook.at_least
+
     def remembered(self, *, refresh: bool = True) -> Purchases:
         """Return what was bought before.
 
@@ -300,10 +362,8 @@ def read_for(buyer: CreditStream, source: ApolloStream) -> Iterator[list[Record]
 
     Args:
         buyer: The stream that buys.
-        source: A stream object of its own, not the one that the run reads.
+        source: A borrowed stream object, not the one that the run reads.
     """
-    if isinstance(source, ResumableStream):
-        source.borrow(buyer.stream_state.setdefault(SOURCE, {}))
 
     def fetch(request: PageRequest) -> Page:
         buyer.allow(buyer.unit_price)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from tap_apollo.client import ApolloStream
+from tap_apollo.client import ApolloStream, Outlook
 from tap_apollo.credits import PHONE_NUMBER, Price
 from tap_apollo.errors import GoneError
 from tap_apollo.settings import PERSON_CLUES
 from tap_apollo.streams.accounts import Accounts
 from tap_apollo.streams.contacts import Contacts
-from tap_apollo.streams.credit import RecordCreditStream, Wanted, read_for
+from tap_apollo.streams.credit import RecordCreditStream, Wanted
 from tap_apollo.streams.prospecting import People
 
 if sys.version_info >= (3, 12):
@@ -23,7 +24,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from singer_sdk.helpers.types import Context, Record
 
@@ -48,16 +49,21 @@ class OrganizationEnrichment(RecordCreditStream):
     price = Price(1, "organization", batch=10, free="a domain that Apollo does not know")
 
     @override
-    def wanted(self) -> Iterator[list[Wanted]]:
-        if self.config["domains"]:
-            yield self._of(self.config["domains"])
-            return
-        for accounts in read_for(self, Accounts(self._tap)):
-            yield self._of(account["domain"] for account in accounts if account.get("domain"))
+    def given(self) -> list[Wanted] | None:
+        return [self.named(domain) for domain in self.config["domains"]] or None
+
+    @override
+    def source(self) -> Accounts:
+        return Accounts(self._tap)
+
+    @override
+    def named_by(self, record: Record) -> Wanted | None:
+        return self.named(record["domain"]) if record.get("domain") else None
 
     @staticmethod
-    def _of(domains: Iterable[str]) -> list[Wanted]:
-        return [Wanted(domain.lower(), domain.lower()) for domain in domains]
+    def named(domain: str) -> Wanted:
+        """Return a company to ask for by its domain."""
+        return Wanted(domain.lower(), domain.lower())
 
     @override
     def buy_batch(self, batch: list[Wanted], worst: int) -> Any:
@@ -111,15 +117,20 @@ class PeopleEnrichment(RecordCreditStream):
         return self.price.credits + sum(self.surcharge)
 
     @override
-    def wanted(self) -> Iterator[list[Wanted]]:
-        if self.options["from"] == "details":
-            yield [Wanted(json.dumps(one, sort_keys=True), one) for one in self.options["details"]]
-        elif self.options["from"] == "people":
-            for people in read_for(self, People(self._tap)):
-                yield [Wanted(person["id"], {"id": person["id"]}) for person in people]
-        else:
-            for contacts in read_for(self, Contacts(self._tap)):
-                yield [one for one in map(described, contacts) if one]
+    def given(self) -> list[Wanted] | None:
+        if self.options["from"] != "details":
+            return None
+        return [Wanted(json.dumps(one, sort_keys=True), one) for one in self.options["details"]]
+
+    @override
+    def source(self) -> ApolloStream:
+        return People(self._tap) if self.options["from"] == "people" else Contacts(self._tap)
+
+    @override
+    def named_by(self, record: Record) -> Wanted | None:
+        if self.options["from"] == "people":
+            return Wanted(record["id"], {"id": record["id"]})
+        return described(record)
 
     @override
     def buy_batch(self, batch: list[Wanted], worst: int) -> Any:
@@ -214,6 +225,12 @@ class EnrichmentResults(ApolloStream):
             self.logger.warning("%s: Apollo has no results any more for %d requests.", self.name, lost)
         text = "%s: %d results, %d not ready yet, %.0f s"
         self.logger.info(text, self.name, delivered, waiting, time.monotonic() - began)
+
+    @override
+    def outlook(self) -> Outlook:
+        with contextlib.suppress(GoneError):
+            self.ask({}, self.path.format(id="0"))  # a request that never was
+        return Outlook(len(self.pending), requests=len(self.pending))
 
     @property
     def pending(self) -> dict[str, str]:

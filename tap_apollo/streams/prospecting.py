@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import math
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tap_apollo.client import PagedStream
+from tap_apollo.client import Outlook, PagedStream
 from tap_apollo.credits import Price
 from tap_apollo.paging import (
     DISPLAY_LIMIT,
@@ -20,7 +22,7 @@ from tap_apollo.paging import (
 )
 from tap_apollo.paging.windows import FLOOR
 from tap_apollo.records import timestamp
-from tap_apollo.streams.credit import CreditStream, RecordCreditStream, Wanted, read_for
+from tap_apollo.streams.credit import CreditStream, RecordCreditStream, Wanted
 
 if sys.version_info >= (3, 12):
     from typing import override
@@ -79,6 +81,18 @@ class People(PagedStream):
         self._pages_read += 1
 
     @override
+    def outlook(self) -> Outlook:
+        """Ask what the first two searches find; of more, at least as much is to come."""
+        contexts = self.partitions
+        looks = []
+        for context in contexts[:2]:
+            total = self.fetch(dataclasses.replace(next(self.new_walk(context).pages()), per_page=1)).total or 0
+            pages, limit = math.ceil(total / PER_PAGE), self.page_limit(context)
+            looks.append((total, pages) if limit is None or pages <= limit else (limit * PER_PAGE, limit))
+        records, requests = (sum(numbers) for numbers in zip(*looks, strict=True)) if looks else (0, 0)
+        return Outlook(records, requests, at_least=len(contexts) > len(looks))
+
+    @override
     def read_page(self, reply: Any) -> Page:
         return Page(self.read_records(reply), total=reply.get("total_entries"))
 
@@ -97,11 +111,25 @@ class Organizations(CreditStream):
     oauth_scope = "mixed_companies_search"
     primary_keys = ("search", "id")
     price = Price(1, "page", free="a page without companies")
+    refused = {"page": 501, "per_page": 101}  # either is one too many
 
     @override
     def purchases(self) -> Iterator[list[Record]]:
         for search in self.config["organization_searches"]:
             yield from self._pages_of(search)
+
+    @override
+    def to_buy(self) -> tuple[int, bool]:
+        pages, at_least = 0, False
+        for search in self.config["organization_searches"]:
+            place, limit = self._place(search), search.get("max_pages")
+            if place["done"] or place.get("ignored"):
+                continue
+            known = place.get("pages")
+            left = known - place["next"] + 1 if known else 1
+            pages += left if limit is None else limit if known is None else min(left, limit)
+            at_least = at_least or (known is None and limit is None)
+        return pages, at_least
 
     def _pages_of(self, search: Mapping[str, Any]) -> Iterator[list[Record]]:
         """Buy the pages of one search from where it was stopped."""
@@ -126,7 +154,8 @@ class Organizations(CreditStream):
             yield [{**row, "search": name} for row in rows]
             self._note_found(row.get("organization_id") for row in rows)
             total = reply["pagination"]["total_entries"]
-            place["done"] = not rows or place["next"] * PER_PAGE >= min(total, DISPLAY_LIMIT)
+            place["pages"] = math.ceil(min(total, DISPLAY_LIMIT) / PER_PAGE)
+            place["done"] = not rows or place["next"] >= place["pages"]
             place["next"] += 1
             if place["done"] and total > DISPLAY_LIMIT:
                 shown = f"Apollo shows {DISPLAY_LIMIT:,} of the {total:,} companies that the search `{name}` finds"
@@ -172,8 +201,13 @@ class OfOrganizations(RecordCreditStream):
         return given or found
 
     @override
-    def wanted(self) -> Iterator[list[Wanted]]:
-        yield [Wanted(one, one) for one in self.organization_ids]
+    def given(self) -> list[Wanted]:
+        return [Wanted(one, one) for one in self.organization_ids]
+
+    @override
+    def to_buy(self) -> tuple[int, bool]:
+        units, _ = super().to_buy()
+        return units, not self.config["organization_ids"]  # organizations may find more first
 
     @override
     def buy_batch(self, batch: list[Wanted], worst: int) -> Any:
@@ -299,12 +333,12 @@ class PersonDetails(RecordCreditStream):
     price = Price(1, "person", free="a person whom Apollo does not know")
 
     @override
-    def wanted(self) -> Iterator[list[Wanted]]:
-        if self.config["person_ids"]:
-            yield [Wanted(one, one) for one in self.config["person_ids"]]
-            return
-        for people in read_for(self, People(self._tap)):
-            yield [Wanted(person["id"], person["id"]) for person in people]
+    def given(self) -> list[Wanted] | None:
+        return [Wanted(one, one) for one in self.config["person_ids"]] or None
+
+    @override
+    def source(self) -> People:
+        return People(self._tap)
 
     @override
     def buy_batch(self, batch: list[Wanted], worst: int) -> Any:

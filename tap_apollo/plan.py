@@ -1,0 +1,212 @@
+"""The plan: what a sync would do, before it does it, by free requests only; read before run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import requests
+from singer_sdk.exceptions import RetriableAPIError
+
+from tap_apollo.credits import LimitReachedError
+from tap_apollo.errors import ApolloError, CredentialsError, ForbiddenError
+from tap_apollo.rate_limits import DAY, HOUR, MINUTE, seconds_for
+from tap_apollo.streams.credit import CreditStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tap_apollo.client import ApolloStream, Outlook
+    from tap_apollo.credits import Ledger
+    from tap_apollo.rate_limits import Reading
+    from tap_apollo.tap import TapApollo
+
+#: Columns of the table that hold numbers.
+_NUMBERS = range(2, 6)
+
+_WINDOWS = {MINUTE: "minute", HOUR: "hour", DAY: "day"}
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamPlan:
+    """What a sync would do with one stream.
+
+    Attributes:
+        stream: Its name.
+        outlook: What there is to read; None if it cannot be read.
+        windows: What the rate windows of its endpoint have left.
+        seconds: How long it takes.
+        problem: Why it cannot be read; empty if it can.
+    """
+
+    stream: str
+    outlook: Outlook | None
+    windows: list[Reading]
+    seconds: float
+    problem: str = ""
+
+    @property
+    def minutes(self) -> int:
+        """How long it takes, in started minutes."""
+        return math.ceil(self.seconds / 60)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan for machines."""
+        known = self.outlook
+        return {
+            "stream": self.stream,
+            "readable": known is not None,
+            "problem": self.problem or None,
+            "records": known.records if known else None,
+            "requests": known.requests if known else 0,
+            "at_least": known.at_least if known else False,
+            "credits": known.credits if known else 0,
+            "minutes": self.minutes,
+            "note": (known.note if known else "") or None,
+            "windows": {_WINDOWS[one.seconds]: {"limit": one.limit, "left": one.left} for one in self.windows},
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a sync would do.
+
+    Attributes:
+        streams: The selected streams, in the order in which they run.
+        ledger: What may be spent; None if no selected stream costs credits.
+    """
+
+    streams: list[StreamPlan]
+    ledger: Ledger | None
+
+    @property
+    def requests(self) -> int:
+        """Requests of the whole sync."""
+        return sum(one.outlook.requests for one in self.streams if one.outlook)
+
+    @property
+    def minutes(self) -> int:
+        """How long the sync takes, in started minutes."""
+        return math.ceil(sum(one.seconds for one in self.streams) / 60)
+
+    @property
+    def wanted(self) -> int:
+        """Credits that the streams would cost without limits."""
+        return sum(one.outlook.credits for one in self.streams if one.outlook)
+
+    @property
+    def at_least(self) -> bool:
+        """Whether it may be more than what is known."""
+        return any(one.outlook.at_least for one in self.streams if one.outlook)
+
+    @property
+    def credits(self) -> int:
+        """The most credits that the sync can cost."""
+        open_ended = any(one.outlook.at_least and one.outlook.credits for one in self.streams if one.outlook)
+        return self._room if open_ended else min(self._room, self.wanted)
+
+    @property
+    def _room(self) -> int:
+        try:
+            return self.ledger.affordable(1) if self.ledger else 0
+        except LimitReachedError:
+            return 0
+
+    def to_json(self) -> str:
+        """Return the plan for machines."""
+        content: dict[str, Any] = {
+            "streams": [one.to_json() for one in self.streams],
+            "requests": self.requests,
+            "minutes": self.minutes,
+            "at_least": self.at_least,
+            "credits": self.credits,
+        }
+        if self.ledger:
+            limits = self.ledger.limits
+            content["credit_limits"] = {
+                "credit_budget": limits.budget,
+                "credit_budget_per_cycle": limits.per_cycle,
+                "spent_in_cycle": self.ledger.in_cycle,
+                "balance": self.ledger.balance,
+                "credit_reserve": limits.reserve,
+            }
+        return json.dumps(content, indent=2)
+
+    def to_table(self) -> str:
+        """Return the plan for people."""
+        head = ("stream", "readable", "records", "requests", "minutes", "credits", "left of minute/hour/day", "")
+        rows = [head, *map(_cells, self.streams)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if column in _NUMBERS else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        return "\n".join([*lines, "", *self._sums()])
+
+    def _sums(self) -> Iterator[str]:
+        least = "at least " if self.at_least else ""
+        yield f"In all {least}{self.requests:,} requests, {least}{self.minutes:,} min."
+        if self.ledger is None:
+            yield "No selected stream costs credits."
+            return
+        yield f"At most {self.credits:,} credits. {self.ledger.allowance()}"
+
+
+def make_plan(tap: TapApollo) -> Plan:
+    """Plan a sync of the selected streams.
+
+    Raises:
+        ApolloError: The credentials are not accepted, or Apollo cannot be reached.
+    """
+    streams = [cast("ApolloStream", stream) for stream in tap.streams.values() if stream.selected]
+    ledger = tap.ledger if any(isinstance(stream, CreditStream) for stream in streams) else None
+    return Plan([_plan(tap, stream) for stream in streams], ledger)
+
+
+def _plan(tap: TapApollo, stream: ApolloStream) -> StreamPlan:
+    began = time.monotonic()
+    outlook, problem = None, ""
+    try:
+        outlook = stream.outlook()
+    except CredentialsError:
+        raise
+    except ForbiddenError as error:
+        problem = error.message
+    except ApolloError as error:
+        problem = error.message
+    except (RetriableAPIError, requests.RequestException) as error:
+        problem = f"{stream.describe(error)}."
+        if not tap.reached:
+            raise ApolloError(f"Apollo cannot be reached at {stream.url_base}: check `api_url`.") from error
+    windows = tap.windows.get(stream.path, [])
+    count = outlook.requests if outlook else 0
+    seconds = max(seconds_for(count, windows), count * (time.monotonic() - began)) if count else 0
+    return StreamPlan(stream.name, outlook, windows, seconds, problem)
+
+
+def _cells(plan: StreamPlan) -> tuple[str, ...]:
+    known = plan.outlook
+    if known is None:
+        return (plan.stream, "no", "-", "-", "-", "-", "", plan.problem)
+    more = "+" if known.at_least else ""
+    return (
+        plan.stream,
+        "yes",
+        "?" if known.records is None else f"{known.records:,}{more}",
+        f"{known.requests:,}{more}",
+        f"{plan.minutes if plan.minutes > 1 else '<1'}{more}",
+        f"{known.credits:,}{more}" if known.credits else "0",
+        _left(plan.windows),
+        known.note,
+    )
+
+
+def _left(windows: Iterable[Reading]) -> str:
+    left = {one.seconds: one.left for one in windows}
+    return "/".join(f"{left[seconds]:,}" if seconds in left else "-" for seconds in _WINDOWS) if left else ""

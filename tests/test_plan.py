@@ -1,0 +1,196 @@
+"""``--plan``: what a sync would do, told by free requests, and true when the sync is run."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from apollo_sandbox import Sandbox, Settings
+from tap_apollo.plan import make_plan
+from tap_apollo.rate_limits import DAY, HOUR, MINUTE, Reading, read_windows, seconds_for
+from tap_apollo.streams import CREDIT_STREAMS, STREAMS
+from tap_apollo.tap import TapApollo
+from tests.conftest import SEARCHES
+from tests.singer import config_for, sync
+from tests.test_cli import last_line, tap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: Everything that costs credits, and what it asks for.
+BUYING: dict[str, Any] = {
+    "credit_streams": [*CREDIT_STREAMS],
+    "organization_searches": [{"name": "us", "filters": {"organization_locations": ["United States"]}, "max_pages": 2}],
+    "people_searches": SEARCHES,
+    "people_enrichment": {"from": "contacts"},
+}
+
+
+@pytest.fixture
+def own() -> Iterator[Sandbox]:
+    with Sandbox(Settings(contacts=850, now="real", forbid=("tasks/search", "people/show"))).serve() as running:
+        yield running
+
+
+def planned(sandbox: Sandbox, state: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
+    made = make_plan(TapApollo(config=config_for(sandbox, **settings), state=state))
+    content: dict[str, Any] = json.loads(made.to_json())
+    content["streams"] = {one["stream"]: one for one in content["streams"]}
+    return content
+
+
+def test_a_plan_covers_every_stream_by_two_free_requests_each_at_most(own: Sandbox) -> None:
+    plan = planned(own, **BUYING, credit_budget=100)
+    assert plan["streams"].keys() == STREAMS.keys()
+    ledger = own.ledger.as_dict()
+    assert ledger["credits_spent"] == 0
+    assert ledger["requests_total"] <= 2 * len(STREAMS)
+
+
+def test_the_plan_names_the_missing_scope_of_free_streams_and_of_those_that_cost(own: Sandbox) -> None:
+    streams = planned(own, **BUYING)["streams"]
+    assert {name for name, one in streams.items() if not one["readable"]} == {"tasks", "person_details"}
+    assert "api/v1/tasks/search" in streams["tasks"]["problem"]
+    assert "api/v1/people/show" in streams["person_details"]["problem"]
+
+
+@pytest.mark.parametrize("streams", [("contacts",), ("accounts",), ("deals",), ("calls",), ("users",), ("people",)])
+def test_a_sync_takes_what_the_plan_says(streams: tuple[str, ...]) -> None:
+    with Sandbox(Settings(contacts=850, now="real", tie_size=1)).serve() as sandbox:
+        plan = planned(sandbox, people_searches=SEARCHES)["streams"][streams[0]]
+        sandbox.reset()
+        run = sync(sandbox, *streams, people_searches=SEARCHES, custom_fields="raw")
+        assert len(run.records[streams[0]]) == plan["records"]
+        again = streams[0] == "accounts"  # whose order shows no ties: the edge of two pages may be read twice
+        assert plan["requests"] <= sandbox.ledger.requests_total <= plan["requests"] + again
+
+
+def test_with_a_state_only_what_is_new_is_planned(own: Sandbox) -> None:
+    state = sync(own, "contacts").state
+    own.edit(30)
+    plan = planned(own, state=state)["streams"]
+    assert plan["contacts"]["records"] < 100
+    assert plan["contacts"]["requests"] == 1
+    assert plan["accounts"]["requests"] > 1
+
+
+def test_a_stopped_walk_is_planned_from_where_it_stopped(own: Sandbox) -> None:
+    state = sync(own, "contacts", max_pages={"contacts": 4}).state
+    assert 450 <= planned(own, state=state)["streams"]["contacts"]["records"] < 850 - 200
+
+
+def test_the_page_limit_is_planned(own: Sandbox) -> None:
+    plan = planned(own, max_pages={"contacts": 3})["streams"]["contacts"]
+    assert (plan["requests"], plan["note"]) == (3, "`max_pages` allows 3 of 9 pages")
+
+
+def test_credits_are_planned_at_their_worst_within_the_limits(own: Sandbox) -> None:
+    domains = [f"company{number}.example" for number in range(25)]
+    buying: dict[str, Any] = {"credit_streams": ["organization_enrichment"], "domains": domains}
+    plan = planned(own, **buying, credit_budget=100)
+    assert plan["streams"]["organization_enrichment"]["credits"] == 25
+    assert plan["streams"]["organization_enrichment"]["requests"] == 3
+    assert plan["credits"] == 25
+    assert planned(own, **buying, credit_budget=7)["credits"] == 7
+    assert planned(own, **buying, credit_budget=100, credit_budget_per_cycle=9)["credits"] == 9
+    assert planned(own, **buying, credit_budget=100, credit_reserve=9_999)["credits"] == 1
+    assert planned(own, **buying)["credits"] == 0
+    limits = planned(own, **buying, credit_budget=7, credit_budget_per_cycle=9)["credit_limits"]
+    assert limits == {
+        "credit_budget": 7,
+        "credit_budget_per_cycle": 9,
+        "spent_in_cycle": 0,
+        "balance": 10_000,
+        "credit_reserve": 0,
+    }
+
+
+def test_phone_numbers_are_planned_at_nine_credits_each(own: Sandbox) -> None:
+    options = {"from": "details", "details": [{"email": "a@b.example"}, {"id": "5" * 24}]}
+    phone = {"reveal_phone_number": True, "webhook_url": "https://hooks.example/apollo"}
+    buying = {"credit_streams": ["people_enrichment"], "people_enrichment": {**options, **phone}, "credit_budget": 50}
+    assert planned(own, **buying)["credits"] == 18
+
+
+def test_what_was_bought_is_not_planned_again(own: Sandbox) -> None:
+    people = own.world.people
+    domains = [people.company(number).domain for number in range(20)]
+    buying: dict[str, Any] = {
+        "credit_streams": ["organization_enrichment"],
+        "domains": domains,
+        "credit_budget": 10,
+    }
+    state = sync(own, "organization_enrichment", state=None, **buying).state
+    assert planned(own, state=state, **buying)["streams"]["organization_enrichment"]["credits"] == 10
+
+
+def test_the_minutes_follow_from_what_the_windows_have_left() -> None:
+    limit = ("contacts/search=10/20/0",)
+    with Sandbox(Settings(contacts=4_000, now="real", limit=limit)).serve() as sandbox:
+        plan = planned(sandbox)["streams"]["contacts"]
+    assert plan["requests"] == 40
+    assert plan["windows"] == {"minute": {"limit": 10, "left": 9}, "hour": {"limit": 20, "left": 19}}
+    assert plan["minutes"] == 120  # 19 now, 20 after an hour, the last after two
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds"),
+    [(0, 0), (9, 0), (10, 60), (19, 60), (20, 3600), (39, 3600), (40, 7200)],
+)
+def test_requests_beyond_what_is_left_wait_for_the_next_window(count: int, seconds: int) -> None:
+    assert seconds_for(count, [Reading(MINUTE, 10, 9), Reading(HOUR, 20, 19)]) == seconds
+
+
+def test_an_unlimited_window_has_empty_headers() -> None:
+    headers = {"x-rate-limit-minute": "1000", "x-minute-requests-left": "999", "x-rate-limit-hourly": ""}
+    assert read_windows(headers) == [Reading(MINUTE, 1000, 999)]
+    assert read_windows({"x-rate-limit-24-hour": "50", "x-24-hour-requests-left": "-"}) == []
+    assert read_windows({"x-rate-limit-24-hour": "50", "x-24-hour-requests-left": "7"}) == [Reading(DAY, 50, 7)]
+
+
+def test_the_command_prints_a_table_that_ends_with_the_sums(tmp_path: Path, own: Sandbox) -> None:
+    settings = {**BUYING, "credit_budget": 40, "credit_budget_per_cycle": 300, "credit_reserve": 100}
+    done = tap("--plan", config=config_for(own, **settings), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    table, _, sums = done.stdout.partition("\n\n")
+    assert [line.split()[0] for line in table.splitlines()[1:]] == [
+        *sorted({*STREAMS} - {*CREDIT_STREAMS, "enrichment_results", "credit_usage_stats"}),
+        *CREDIT_STREAMS,
+        "enrichment_results",
+        "credit_usage_stats",
+    ]
+    contacts = next(line for line in table.splitlines() if line.startswith("contacts "))
+    assert contacts.split()[1:6] == ["yes", "850", "9", "<1", "0"]
+    assert sums.splitlines()[1] == (
+        "At most 40 credits. `credit_budget` is 40; of `credit_budget_per_cycle` 300 of 300 are left; "
+        "the team has 10,000 credits left, of which `credit_reserve` keeps 100."
+    )
+    assert "METRIC" not in done.stderr
+
+
+def test_the_command_prints_json_for_machines_and_takes_a_state_as_meltano_prints_it(
+    tmp_path: Path, own: Sandbox
+) -> None:
+    state = {"singer_state": sync(own, "contacts").state}
+    (tmp_path / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    done = tap("--plan", "--format=json", "--state=state.json", config=config_for(own), folder=tmp_path)
+    streams = {one["stream"]: one for one in json.loads(done.stdout)["streams"]}
+    assert streams["contacts"]["requests"] == 1
+    assert streams["deals"]["requests"] == math.ceil(streams["deals"]["records"] / 100)
+
+
+def test_a_wrong_key_is_one_line(tmp_path: Path, own: Sandbox) -> None:
+    done = tap("--plan", config={**config_for(own), "api_key": "wrong-key-of-mine"}, folder=tmp_path)
+    assert done.returncode == 1
+    assert last_line(done).startswith("Error: Apollo does not accept the credentials (401)")
+
+
+def test_an_apollo_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
+    config = {"api_key": "k", "api_url": "http://127.0.0.1:9/api/v1"}
+    done = tap("--plan", config=config, folder=tmp_path)
+    assert done.returncode == 1
+    assert last_line(done) == "Error: Apollo cannot be reached at http://127.0.0.1:9/api/v1: check `api_url`."
