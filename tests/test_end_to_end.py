@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -88,6 +89,31 @@ def test_the_project_runs_twice_into_duckdb_with_every_row(project: Path, own: S
         )
         assert connection.execute("select count(*) > 0 from apollo.people").fetchall() == [(True,)]
     assert own.ledger.as_dict()["credits_spent"] == 0
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="the DuckDB that the loader is right with has no wheel for it")
+def test_what_a_budget_leaves_is_bought_by_the_next_run_and_the_plan_says_so(project: Path) -> None:
+    warehouse = project / "credits.duckdb"
+    with Sandbox(Settings(contacts=230, seed=11, now="real")).serve() as sandbox:
+        domains = [sandbox.world.people.company(number).domain for number in range(30)]
+        environment = {
+            "TAP_APOLLO_API_URL": sandbox.url,
+            "TARGET_DUCKDB_FILEPATH": str(warehouse),
+            "TAP_APOLLO_CREDIT_STREAMS": '["organization_enrichment"]',
+            "TAP_APOLLO_CREDIT_BUDGET": "12",
+            "TAP_APOLLO_DOMAINS": json.dumps(domains),
+            "TAP_APOLLO__SELECT": '["organization_enrichment.*"]',
+        }
+        meltano(project, "install", **environment)
+        printed = meltano(project, "invoke", "tap-apollo", "--plan", **environment)
+        assert "At most 12 credits. `credit_budget` is 12; the team has 10,000 credits left." in printed
+        assert sandbox.ledger.credits_spent == 0
+        for spent in (12, 24, 30, 30):
+            meltano(project, "run", "tap-apollo", "target-duckdb", **environment)
+            assert sandbox.ledger.credits_spent == spent
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        rows = connection.execute("select domain from apollo.organization_enrichment").fetchall()
+    assert sorted(domain for (domain,) in rows) == sorted(domains)
 
 
 @pytest.mark.skipif(POSTGRES is None, reason="TAP_APOLLO_TEST_POSTGRES is not set")
