@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tap_apollo import schemas
+from tap_apollo.client import ApolloStream
+from tap_apollo.credits import PHONE_NUMBER
 from tap_apollo.settings import SETTINGS
-from tap_apollo.streams import STREAMS
+from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tap_apollo.streams.base import DerivedStream, FrontierStream, NewestFirstStream, WindowedStream
+from tap_apollo.streams.conversations import ConversationExports, FindExport
+from tap_apollo.streams.credit import CreditStream
+from tap_apollo.streams.enrichment import EnrichmentResults, PeopleEnrichment
 from tap_apollo.tap import TapApollo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_apollo.client import ApolloStream
+    from singer_sdk import Stream
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,35 +29,100 @@ _SETTINGS_BEGIN, _SETTINGS_END = "<!-- settings -->", "<!-- /settings -->"
 _WRITTEN = "<!-- Written by `make docs` from the code; change it there. -->"
 
 
+#: What each stream that costs credits asks for.
+_ASKS_FOR = {
+    "organizations": "`organization_searches`",
+    "organization_details": "`organization_ids`, or what organizations found",
+    "organization_job_postings": "`organization_ids`, or what organizations found",
+    "news_articles": "`organization_ids`, or what organizations found",
+    "organization_enrichment": "`domains`, or the domains of accounts",
+    "person_details": "`person_ids`, or what people finds",
+    "people_enrichment": "`people_enrichment`: persons in the setting, contacts, or what people finds",
+    "conversation_details": "conversations",
+    "conversation_exports": "conversations, counted; user_profile, whom Apollo tells",
+}
+
+
 def streams_page(tap: TapApollo) -> str:
     """Return docs/streams.md: per stream the endpoint, the keys, how it is read and what gives access to it."""
-    rows = [
+    free = [
         ("stream", "endpoint", "primary key", "read", "API key scope", "OAuth scope"),
         ("---",) * 6,
+        *(_free_row(tap.streams[name]) for name in STREAMS if name not in CREDIT_STREAMS),
     ]
-    for name, kind in STREAMS.items():
-        stream = tap.streams[name]
-        assert isinstance(stream, kind)
-        if isinstance(stream, DerivedStream):
-            access = ("none: comes with contacts", "", "")
-        else:
-            scope = f"`{stream.scope}`" if stream.scope else "master key only"
-            access = (f"{stream.http_method} {stream.endpoint}", scope, f"`{stream.oauth_scope}`")
-        rows.append((stream.name, access[0], ", ".join(stream.primary_keys), _reading(stream), *access[1:]))
+    charged = [
+        (
+            "stream",
+            "endpoint",
+            "primary key",
+            "credits",
+            "most a request",
+            "free",
+            "asks for",
+            "API key scope",
+            "OAuth scope",
+        ),
+        ("---",) * 9,
+        *(_charged_row(tap.streams[name]) for name in CREDIT_STREAMS),
+    ]
     return "\n".join(
         [
             "# Streams",
             "",
             _WRITTEN,
             "",
-            "None of these costs a credit. A master key reads all of them; a stream that the credentials may not read",
-            "is skipped with a warning that names the scope (and fails the run if `strict` is set).",
+            "A master key reads all of them; a stream that the credentials may not read is skipped with a warning that",
+            "names the scope (and fails the run if `strict` is set).",
             "What each column holds: [columns.md](columns.md). How lists are read: [behaviour.md](behaviour.md).",
             "",
-            *(f"| {' | '.join(row)} |" for row in rows),
+            "## Free streams",
+            "",
+            *(f"| {' | '.join(row)} |" for row in free),
+            "",
+            "## Streams that cost credits",
+            "",
+            "They exist only if `credit_streams` names them, and spend at most `credit_budget` a sync, which is 0",
+            "until you set it: [credits.md](credits.md). A stream that takes what it asks for from another needs the",
+            "other's scope too.",
+            "",
+            *(f"| {' | '.join(row)} |" for row in charged),
             "",
         ]
     )
+
+
+def _free_row(stream: Stream) -> tuple[str, ...]:
+    assert isinstance(stream, ApolloStream)
+    keys = ", ".join(stream.primary_keys)
+    if isinstance(stream, DerivedStream):
+        return (stream.name, "none: comes with contacts", keys, _reading(stream), "", "")
+    return (stream.name, f"{stream.http_method} {stream.endpoint}", keys, _reading(stream), *_access(stream))
+
+
+def _charged_row(stream: Stream) -> tuple[str, ...]:
+    assert isinstance(stream, CreditStream)
+    price, scopes = stream.price, _access(stream)
+    cost = f"{price.credits} per {price.unit}"
+    most = f"{price.batch:,} {price.unit if price.batch == 1 else price.units}"
+    if isinstance(stream, PeopleEnrichment):
+        cost += f", {PHONE_NUMBER} more with a mobile number; waterfalls on top"
+    if isinstance(stream, ConversationExports):
+        most += ", or those of one day"
+        scopes = (f"{scopes[0]}, `{FindExport.scope}`", f"{scopes[1]}, `{FindExport.oauth_scope}`")
+    return (
+        stream.name,
+        f"{stream.http_method} {stream.endpoint}",
+        ", ".join(stream.primary_keys),
+        cost,
+        most,
+        price.free,
+        _ASKS_FOR[stream.name],
+        *scopes,
+    )
+
+
+def _access(stream: ApolloStream) -> tuple[str, str]:
+    return (f"`{stream.scope}`" if stream.scope else "master key only", f"`{stream.oauth_scope}`")
 
 
 def _reading(stream: ApolloStream) -> str:
@@ -64,6 +134,8 @@ def _reading(stream: ApolloStream) -> str:
         return f"incremental by `{stream.replication_key}`, date windows, with lookback"
     if isinstance(stream, DerivedStream):
         return "with its parent"
+    if isinstance(stream, EnrichmentResults):
+        return "what people_enrichment asked for and has not come yet"
     return "whole"
 
 
@@ -126,7 +198,9 @@ def readme(text: str) -> str:
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for name, node in SETTINGS["properties"].items():
         default = f"`{json.dumps(node['default'])}`" if "default" in node else ""
-        rows.append(f"| `{name}`{' (secret)' if node.get('secret') else ''} | {default} | {node['description']} |")
+        inside = [inner for inner, child in node.get("properties", {}).items() if child.get("secret")]
+        mark = " (secret)" if node.get("secret") else "".join(f" (`{inner}` is secret)" for inner in inside)
+        rows.append(f"| `{name}`{mark} | {default} | {node['description']} |")
     head, _, rest = text.partition(_SETTINGS_BEGIN)
     _, _, tail = rest.partition(_SETTINGS_END)
     return "\n".join([f"{head}{_SETTINGS_BEGIN}", *rows, f"{_SETTINGS_END}{tail}"])
@@ -134,7 +208,7 @@ def readme(text: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Return every file that is written from the code, with its text."""
-    tap = TapApollo(config={}, validate_config=False)
+    tap = TapApollo(config={"credit_streams": [*CREDIT_STREAMS]}, validate_config=False)
     return {
         ROOT / "README.md": readme((ROOT / "README.md").read_text(encoding="utf-8")),
         ROOT / "docs" / "streams.md": streams_page(tap),

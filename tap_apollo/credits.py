@@ -123,9 +123,15 @@ class Spending:
         return sum(self._days.values())
 
     def book(self, credits_spent: int) -> None:
-        """Add to what was spent today; a negative number takes back what was booked too high."""
-        today = self._today().isoformat()
-        self._days[today] = max(0, self._days.get(today, 0) + credits_spent)
+        """Add to what was spent today; a negative number takes back what was booked too high, the latest first."""
+        if credits_spent >= 0:
+            today = self._today().isoformat()
+            self._days[today] = self._days.get(today, 0) + credits_spent
+            return
+        for day in sorted(self._days, reverse=True):
+            taken = min(self._days[day], -credits_spent)
+            self._days[day] -= taken
+            credits_spent += taken
 
 
 class Ledger:
@@ -223,10 +229,18 @@ class Ledger:
                 self._reserved -= worst
                 self._book(stream, receipt.credits)
 
-    def take_back(self, stream: str, credits_unspent: int) -> None:
-        """Correct what was booked too high, once it is known."""
+    def take_back(self, stream: str, credits_unspent: int, *, of_this_run: bool) -> None:
+        """Correct what was booked too high, once it is known.
+
+        Args:
+            stream: The stream for which it was booked.
+            credits_unspent: How much too high.
+            of_this_run: Whether this run booked it; what an earlier one booked gives this one no more to spend.
+        """
         with self._lock:
-            self._book(stream, -credits_unspent)
+            if of_this_run:
+                self.spent[stream] -= credits_unspent
+            self._spending.book(-credits_unspent)
 
     def _book(self, stream: str, credits_spent: int) -> None:
         self.spent[stream] += credits_spent

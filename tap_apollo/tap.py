@@ -175,9 +175,14 @@ class TapApollo(Tap):
         return None
 
     @property
+    def started(self) -> datetime.datetime:
+        """When the run began."""
+        return datetime.datetime.fromtimestamp(self.initialized_at / 1000, tz=datetime.timezone.utc)
+
+    @property
     def today(self) -> datetime.date:
         """The day that the run began, in UTC."""
-        return datetime.datetime.fromtimestamp(self.initialized_at / 1000, tz=datetime.timezone.utc).date()
+        return self.started.date()
 
     @property
     def user_agent(self) -> str:

@@ -33,13 +33,14 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
 def test_discovery_needs_no_settings(tmp_path: Path) -> None:
     done = tap("--discover", folder=tmp_path)
     assert done.returncode == 0
-    assert len(json.loads(done.stdout)["streams"]) == 22
+    assert len(json.loads(done.stdout)["streams"]) == 23
 
 
 def test_about_marks_the_secrets(tmp_path: Path) -> None:
     about = json.loads(tap("--about", "--format=json", folder=tmp_path).stdout)
     secret = {name for name, node in about["settings"]["properties"].items() if node.get("secret")}
     assert secret == {"api_key", "access_token"}
+    assert about["settings"]["properties"]["people_enrichment"]["properties"]["webhook_url"]["secret"]
 
 
 @pytest.mark.parametrize("arguments", [(), ("--test",)])

@@ -16,6 +16,7 @@ import yaml
 
 from scripts.write_docs import ROOT, pages
 from tap_apollo.settings import SETTINGS
+from tap_apollo.streams import CREDIT_STREAMS
 from tap_apollo.tap import TapApollo
 
 PROJECT = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
@@ -37,6 +38,27 @@ def test_what_is_written_from_the_code_is_up_to_date(path: Path, text: str) -> N
 
 def test_meltano_declares_every_setting_of_the_tap(about: dict[str, Any]) -> None:
     assert [setting["name"] for setting in PLUGINS["tap-apollo"]["settings"]] == [*about]
+
+
+CREDITS_PAGE = (ROOT / "docs" / "credits.md").read_text(encoding="utf-8")
+CREDIT_EXAMPLES = {
+    f"{extractor['name']}-{number}": extractor
+    for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```$", CREDITS_PAGE, re.MULTILINE | re.DOTALL))
+    for extractor in yaml.safe_load(block)["plugins"]["extractors"]
+}
+
+
+@pytest.mark.parametrize("extractor", CREDIT_EXAMPLES.values(), ids=CREDIT_EXAMPLES)
+def test_the_configurations_of_the_credits_page_are_valid(extractor: dict[str, Any]) -> None:
+    tap = TapApollo(config={"api_key": "k", **extractor["config"]})
+    assert {pattern.removesuffix(".*") for pattern in extractor.get("select", ())} <= tap.streams.keys()
+    assert {*extractor["config"].get("credit_streams", ())} <= tap.streams.keys()
+
+
+def test_the_credits_page_has_a_price_for_every_stream_that_costs() -> None:
+    assert len(CREDIT_EXAMPLES) == 5
+    for name in CREDIT_STREAMS:
+        assert f"\n| {name} | " in CREDITS_PAGE
 
 
 KINDS = {"string": "string", "integer": "integer", "boolean": "boolean", "object": "object", "array": "array"}

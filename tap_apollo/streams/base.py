@@ -131,7 +131,7 @@ class ResumableStream(PagedStream):
     @property
     def started(self) -> datetime.datetime:
         """When the run began."""
-        return datetime.datetime.fromtimestamp(self._tap.initialized_at / 1000, tz=datetime.timezone.utc)
+        return self._tap.started
 
 
 class ListStream(ResumableStream):

@@ -168,7 +168,8 @@ class ConversationExports(CreditStream):
             return
         free = sum(not has_insights(row) for row in rows)
         if len(rows) == order["booked"]:
-            self.ledger.take_back(self.name, free * self.price.credits)
+            of_this_run = datetime.datetime.fromisoformat(order["requested_at"]) >= self._tap.started
+            self.ledger.take_back(self.name, free * self.price.credits, of_this_run=of_this_run)
         yield [
             {
                 "export_id": export_id,

@@ -120,7 +120,10 @@ class PeopleEnrichment(RecordCreditStream):
     def given(self) -> list[Wanted] | None:
         if self.options["from"] != "details":
             return None
-        return [Wanted(json.dumps(one, sort_keys=True), one) for one in self.options["details"]]
+        return [
+            Wanted(self._key(str(one.get("id") or json.dumps(one, sort_keys=True))), one)
+            for one in self.options["details"]
+        ]
 
     @override
     def source(self) -> ApolloStream:
@@ -129,8 +132,14 @@ class PeopleEnrichment(RecordCreditStream):
     @override
     def named_by(self, record: Record) -> Wanted | None:
         if self.options["from"] == "people":
-            return Wanted(record["id"], {"id": record["id"]})
-        return described(record)
+            return Wanted(self._key(record["id"]), {"id": record["id"]})
+        clues = clues_of(record)
+        return Wanted(self._key(clues.get("id", record["id"])), clues, record["id"]) if clues else None
+
+    def _key(self, person: str) -> str:
+        """Return what a person is remembered by: with a phone number, he is something else to buy."""
+        extras = sorted(self.flags.keys() - {"reveal_personal_emails", "webhook_url"})
+        return "+".join([person, *extras])
 
     @override
     def buy_batch(self, batch: list[Wanted], worst: int) -> Any:
@@ -157,14 +166,13 @@ class PeopleEnrichment(RecordCreditStream):
         return max(int(paid), (self.price.credits + phone) * found if phone else 0) + waterfall * len(reply["matches"])
 
 
-def described(contact: Record) -> Wanted | None:
-    """Return what Apollo may know a contact's person by; None if there is nothing."""
+def clues_of(contact: Record) -> dict[str, str]:
+    """Return what Apollo may know a contact's person by; nothing if that is too little."""
     if contact.get("person_id"):
-        return Wanted(contact["person_id"], {"id": contact["person_id"]}, contact["id"])
+        return {"id": contact["person_id"]}
     clues = {name: contact[name] for name in PERSON_CLUES if name != "id" and contact.get(name)}
-    if not clues.keys() & {"email", "linkedin_url"} and not {"name", "organization_name"} <= clues.keys():
-        return None
-    return Wanted(contact["id"], clues, contact["id"])
+    enough = clues.keys() & {"email", "linkedin_url"} or {"name", "organization_name"} <= clues.keys()
+    return clues if enough else {}
 
 
 def is_stub(person: Record) -> bool:

@@ -266,49 +266,52 @@ class NewsArticles(OfOrganizations):
 
     @override
     def purchases(self) -> Iterator[list[Record]]:
-        until = self.today - datetime.timedelta(days=1)
         read = self.remembered(refresh=False)
-        batches = list(self._batches(read, until))
-        for number, (since, batch) in enumerate(batches):
-            page = self._page_to_go_on_with(batch)
-            while page:
-                self.left = f"{len(batches) - number:,} of {len(batches):,} groups of {self.companies} companies"
-                reply = self.buy(self._search(batch, since, until, page), worst=self.price.credits)
+        groups = self._groups(read)
+        while group := self.stream_state.get("open") or next(groups, None):
+            self.stream_state["open"] = group
+            self.left = f"news from {group['since'] or 'the beginning'} on"
+            while group["page"]:
+                reply = self.buy(self._search(group), worst=self.price.credits)
                 articles = reply["news_articles"]
                 yield articles
-                page = page + 1 if len(articles) == self.per_page else 0
-                self.stream_state["open"] = {"group": digest({"companies": batch}), "page": page}
+                group["page"] = group["page"] + 1 if len(articles) == self.per_page else 0
                 self._move_bookmark(articles)
-            read.add(batch, until)
-            self.stream_state.pop("open", None)
+            read.add(group["ids"], datetime.date.fromisoformat(group["until"]))
+            del self.stream_state["open"]
         self.left = ""
 
-    def _batches(self, read: Purchases, until: datetime.date) -> Iterator[tuple[datetime.date | None, list[str]]]:
-        """Yield the companies in groups that were last asked about on one day, with the first day to ask about now."""
+    @override
+    def to_buy(self) -> tuple[int, bool]:
+        return sum(1 for _ in self._groups(self.remembered(refresh=False))), True
+
+    def _groups(self, read: Purchases) -> Iterator[dict[str, Any]]:
+        """Yield what to ask for: companies that were last asked about on one day, and the days since then.
+
+        A group is begun and finished with the same days, however many runs that takes.
+        """
+        until = self.today - datetime.timedelta(days=1)
         start = self.config.get("start_date")
         first = datetime.date.fromisoformat(timestamp(start)[:10]) if start else None
         groups: dict[datetime.date | None, list[str]] = {}
         for one in dict.fromkeys(self.organization_ids):
             last = read.when(one)
-            since = first if last is None else last + datetime.timedelta(days=1)
-            if since is None or since <= until:
-                groups.setdefault(since, []).append(one)
+            groups.setdefault(first if last is None else last + datetime.timedelta(days=1), []).append(one)
         for since, ids in groups.items():
+            if since is not None and since > until:
+                continue
             for at in range(0, len(ids), self.companies):
-                yield since, ids[at : at + self.companies]
+                some = [one for one in ids[at : at + self.companies] if read.when(one) != until]
+                if some:
+                    yield {"ids": some, "since": f"{since}" if since else None, "until": f"{until}", "page": 1}
 
-    def _page_to_go_on_with(self, batch: list[str]) -> int:
-        place = self.stream_state.get("open", {})
-        return int(place["page"]) if place.get("group") == digest({"companies": batch}) else 1
-
-    def _search(self, batch: list[str], since: datetime.date | None, until: datetime.date, page: int) -> dict[str, Any]:
-        published = {"min": f"{since or FLOOR}", "max": f"{until}"}
-        categories = self.config.get("news", {}).get("categories")
+    def _search(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        categories = (self.config.get("news") or {}).get("categories")
         return {
-            "organization_ids": batch,
-            "published_at": published,
+            "organization_ids": group["ids"],
+            "published_at": {"min": group["since"] or f"{FLOOR}", "max": group["until"]},
             **({"categories": categories} if categories else {}),
-            "page": page,
+            "page": group["page"],
             "per_page": self.per_page,
         }
 
