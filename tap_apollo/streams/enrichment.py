@@ -134,7 +134,7 @@ class PeopleEnrichment(RecordCreditStream):
         if self.options["from"] == "people":
             return Wanted(self._key(record["id"]), {"id": record["id"]})
         clues = clues_of(record)
-        return Wanted(self._key(clues.get("id", record["id"])), clues, record["id"]) if clues else None
+        return Wanted(self._key(clues.get("id") or record["id"]), clues, record["id"]) if clues else None
 
     def _key(self, person: str) -> str:
         """Return what a person is remembered by: with a phone number, he is something else to buy."""
