@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
+from tap_apollo.streams import CREDIT_STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: A search that some of the sandbox's people match.
 SEARCHES = [{"name": "engineers", "filters": {"person_titles": ["Engineer"]}, "max_pages": 2}]
+
+#: Everything that costs credits, and what it asks for.
+BUYING: dict[str, Any] = {
+    "credit_streams": [*CREDIT_STREAMS],
+    "organization_searches": [{"name": "us", "filters": {"organization_locations": ["United States"]}, "max_pages": 2}],
+    "people_searches": SEARCHES,
+    "people_enrichment": {"from": "contacts"},
+}
 
 
 @pytest.fixture(scope="session")

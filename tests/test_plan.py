@@ -13,21 +13,13 @@ from tap_apollo.plan import make_plan
 from tap_apollo.rate_limits import DAY, HOUR, MINUTE, Reading, read_windows, seconds_for
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tap_apollo.tap import TapApollo
-from tests.conftest import SEARCHES
+from tests.conftest import BUYING, SEARCHES
 from tests.singer import config_for, sync
 from tests.test_cli import last_line, tap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-#: Everything that costs credits, and what it asks for.
-BUYING: dict[str, Any] = {
-    "credit_streams": [*CREDIT_STREAMS],
-    "organization_searches": [{"name": "us", "filters": {"organization_locations": ["United States"]}, "max_pages": 2}],
-    "people_searches": SEARCHES,
-    "people_enrichment": {"from": "contacts"},
-}
 
 
 @pytest.fixture

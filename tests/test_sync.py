@@ -11,8 +11,8 @@ import pytest
 
 from tap_apollo import schemas
 from tap_apollo.records import PLACEHOLDER_EMAIL, timestamp
-from tap_apollo.streams import STREAMS
-from tests.conftest import SEARCHES
+from tap_apollo.streams import CREDIT_STREAMS, STREAMS
+from tests.conftest import BUYING
 from tests.singer import Sync, sync
 
 if TYPE_CHECKING:
@@ -22,10 +22,24 @@ if TYPE_CHECKING:
 
 STREAM_NAMES = [*STREAMS]
 
+SOME = dict.fromkeys(("news_articles", "organization_details", "organization_job_postings", "person_details"), 20)
+
+#: Every stream, those that cost credits with a budget that is enough.
+EVERYTHING: dict[str, Any] = {
+    **BUYING,
+    "people_enrichment": {
+        "from": "contacts",
+        "reveal_phone_number": True,
+        "webhook_url": "https://hooks.example/apollo",
+    },
+    "credit_budget": 4_000,
+    "max_pages": {**SOME, "people_enrichment": 3},
+}
+
 
 @pytest.fixture(scope="module")
 def whole(sandbox: Sandbox) -> Sync:
-    return sync(sandbox, people_searches=SEARCHES)
+    return sync(sandbox, **EVERYTHING)
 
 
 def test_it_ends_well(whole: Sync) -> None:
@@ -81,7 +95,7 @@ def test_the_sandbox_sends_nothing_that_the_schemas_do_not_know(
     sandbox: Sandbox,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    sync(sandbox, people_searches=SEARCHES)
+    sync(sandbox, **EVERYTHING)
     assert [line for line in caplog.messages if "not in the schema" in line or "loaded as null" in line] == []
 
 
@@ -127,7 +141,7 @@ def test_the_final_state_holds_bookmarks_and_nothing_of_the_run(whole: Sync) -> 
     assert all(
         not bookmark
         for stream, bookmark in bookmarks.items()
-        if stream not in {*incremental, "accounts", "conversations"}
+        if stream not in {*incremental, "accounts", "conversations", "credit_spending", *CREDIT_STREAMS}
     )
     assert len(json.dumps(whole.state)) < 20_000
 
