@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint bench docs clean
 
 demo: .venv/ready  ## sandbox -> meltano run -> a DuckDB file, and a look at what arrived
 	@$(BIN)/python scripts/demo.py
@@ -14,6 +14,9 @@ lint: .venv/ready  ## style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+
+bench: .venv/ready  ## the tap's CPU, memory and requests beside other clients (ARGS="--pages 20 --repeats 1" is short)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: .venv/ready  ## write anew what docs/ and the catalog snapshot take from the code
 	@$(BIN)/python scripts/write_docs.py

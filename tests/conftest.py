@@ -29,7 +29,7 @@ BUYING: dict[str, Any] = {
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
     """A sandbox that no test changes."""
-    with Sandbox(Settings(contacts=250, seed=1)).serve() as running:
+    with Sandbox(Settings(contacts=250, seed=1, limit=("conversations/export=0/0/0",))).serve() as running:
         yield running
 
 

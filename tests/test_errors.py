@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import Any
+import socket
+import struct
+import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -11,11 +15,18 @@ import requests
 from tap_apollo.errors import (
     CredentialsError,
     ForbiddenError,
+    GoneError,
+    OutOfCreditsError,
+    RedirectError,
     RequestError,
     TransientError,
     decode,
+    never_arrived,
     raise_for_reply,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PRIVATE = "walt@example.test"
 
@@ -68,3 +79,158 @@ def test_a_good_reply_is_decoded_once() -> None:
 def test_the_wait_that_apollo_names(header: str, seconds: int | None) -> None:
     assert TransientError("", reply(429, "", **{"retry-after": header})).retry_after == seconds
     assert TransientError("").retry_after is None
+
+
+UPGRADE = "<a href='https://app.apollo.io/#/settings/plans/upgrade'>Upgrade your plan</a>"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": f"You have insufficient credits! {UPGRADE} to increase your number of lead credits."},
+        {"error": "You have insufficient credits!", "error_details": {"code": "BILLING.LIMIT.CREDITS_EXHAUSTED"}},
+        {"error": "Insufficient credits. Please upgrade your plan."},
+        {"error": PRIVATE, "error_details": {"code": "BILLING.LIMIT.CREDITS_EXHAUSTED"}},
+        {"error": PRIVATE, "error_code": "CREDITS_EXHAUSTED"},
+        {"message": "Your team has used all of its credits."},
+        {"status": "failed", "error_code": "UNKNOWN_ERROR", "error_message": "INSUFFICIENT CREDITS"},
+    ],
+)
+def test_a_want_of_credits_is_known_in_every_shape(body: Any) -> None:
+    with pytest.raises(OutOfCreditsError, match=r"not enough credits left for people/show \(422\)") as raised:
+        raise_for_reply(reply(422, body), "people/show", "ask for it", "api_key")
+    assert PRIVATE not in str(raised.value)
+    assert never_arrived(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("response", "code"),
+    [
+        (reply(404, {"status": 404, "error": "Not Found"}), None),
+        (reply(404, {"error_code": "result_pending"}), "result_pending"),
+        (reply(404, {"error": "Conversation not found or access denied."}), None),
+        (reply(404, "", "text/plain"), None),
+        (reply(410, {"error_code": "request_id_expired"}), "request_id_expired"),
+        (reply(422, {"error": "Organization does not exist."}), None),
+        (reply(422, {"error": "Person does not exist."}), None),
+        (reply(422, {"error": "Could not find message."}), None),
+        (reply(422, {"error": "Parameters misconfigured. id is not a valid ID"}), None),
+        (reply(422, {"error": "This record has been deleted."}), None),
+        (reply(422, {"message": "Obsolete data"}), None),
+    ],
+)
+def test_what_is_gone_is_no_other_refusal(response: requests.Response, code: str | None) -> None:
+    with pytest.raises(GoneError) as raised:
+        raise_for_reply(response, "people/show", "ask for it", "api_key")
+    assert raised.value.code == code
+    assert never_arrived(raised.value)
+
+
+@pytest.mark.parametrize("body", [{"error": "Per page not supported"}, {"error": "Invalid sort criteria"}, ["credits"]])
+def test_another_refusal_is_neither(body: Any) -> None:
+    with pytest.raises(RequestError) as raised:
+        raise_for_reply(reply(422, body), "people/show", "ask for it", "api_key")
+    assert type(raised.value) is RequestError
+
+
+@pytest.mark.parametrize(
+    ("response", "arrived"),
+    [
+        (reply(400, {"error": "Bad Request"}), False),
+        (reply(401, "Invalid key", "text/plain"), False),
+        (reply(403, {"error": "Access denied."}), False),
+        (reply(403, "<html>", "text/html"), False),
+        (reply(422, {"error": "Invalid sort criteria"}), False),
+        (reply(429, {"message": "slower"}, **{"retry-after": "7"}), False),
+        (reply(200, "<html>", "text/html"), True),
+        (reply(200, '{"person": {"name": "Wa'), True),
+        (reply(302, ""), True),
+        (reply(500, {"error": "oops"}), True),
+        (reply(502, "<html>", "text/html"), True),
+        (reply(503, {"error": "oops"}), True),
+        (reply(504, ""), True),
+    ],
+)
+def test_only_a_reply_that_refuses_tells_that_nothing_was_charged(
+    response: requests.Response,
+    *,
+    arrived: bool,
+) -> None:
+    with pytest.raises((RequestError, CredentialsError, ForbiddenError, TransientError)) as raised:
+        raise_for_reply(response, "people/show", "ask for it", "api_key")
+    assert never_arrived(raised.value) is not arrived
+
+
+@pytest.mark.parametrize(
+    ("error", "nothing"),
+    [
+        (requests.ConnectTimeout(), True),
+        (requests.ReadTimeout(), False),
+        (requests.Timeout(), False),
+        (requests.ConnectionError(), False),
+        (requests.ConnectionError("reset"), False),
+        (requests.exceptions.ChunkedEncodingError(), False),
+        (requests.exceptions.SSLError(), False),
+        (ConnectionResetError(), False),
+        (RedirectError("elsewhere"), False),
+        (TransientError("no response at hand"), False),
+        (KeyboardInterrupt(), False),
+        (ValueError(), False),
+    ],
+)
+def test_in_doubt_a_request_has_arrived(error: BaseException, *, nothing: bool) -> None:
+    assert never_arrived(error) is nothing
+
+
+class TestOverTheWire:
+    @contextlib.contextmanager
+    def _server(self, answer: bytes | None, *, reset: bool = False) -> Iterator[str]:
+        """A server that reads a request and then says something, nothing, or hangs up."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        done = threading.Event()
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65_536)
+                if reset:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                elif answer is None:
+                    done.wait(30)
+                else:
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        finally:
+            done.set()
+            thread.join()
+            listening.close()
+
+    def _error(self, url: str) -> requests.RequestException:
+        with pytest.raises(requests.RequestException) as raised:
+            requests.post(url, json={}, timeout=(5, 0.2))
+        return raised.value
+
+    def test_a_closed_port_was_never_reached(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            port = listening.getsockname()[1]
+        assert never_arrived(self._error(f"http://127.0.0.1:{port}/"))
+
+    def test_a_host_without_an_address_was_never_reached(self) -> None:
+        assert never_arrived(self._error("http://apollo.invalid/"))
+
+    def test_silence_may_follow_a_charge(self) -> None:
+        with self._server(None) as url:
+            assert not never_arrived(self._error(url))
+
+    def test_so_may_a_reset(self) -> None:
+        with self._server(None, reset=True) as url:
+            assert not never_arrived(self._error(url))
+
+    @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{"])
+    def test_so_may_an_answer_that_breaks_off(self, answer: bytes) -> None:
+        with self._server(answer) as url:
+            assert not never_arrived(self._error(url))
