@@ -15,6 +15,8 @@ import hashlib
 import threading
 from typing import TYPE_CHECKING, Any
 
+from tap_apollo.records import timestamp
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -123,15 +125,14 @@ class Spending:
         return sum(self._days.values())
 
     def book(self, credits_spent: int) -> None:
-        """Add to what was spent today; a negative number takes back what was booked too high, the latest first."""
-        if credits_spent >= 0:
-            today = self._today().isoformat()
-            self._days[today] = self._days.get(today, 0) + credits_spent
-            return
-        for day in sorted(self._days, reverse=True):
-            taken = min(self._days[day], -credits_spent)
-            self._days[day] -= taken
-            credits_spent += taken
+        """Add to what was spent today."""
+        today = self._today().isoformat()
+        self._days[today] = self._days.get(today, 0) + credits_spent
+
+    def take_back(self, credits_unspent: int, day: datetime.date) -> None:
+        """Take what was booked too high off the day on which it was booked, if that still counts."""
+        if (booked := self._days.get(f"{day}")) is not None:
+            self._days[f"{day}"] = max(0, booked - credits_unspent)
 
 
 class Ledger:
@@ -229,18 +230,19 @@ class Ledger:
                 self._reserved -= worst
                 self._book(stream, receipt.credits)
 
-    def take_back(self, stream: str, credits_unspent: int, *, of_this_run: bool) -> None:
+    def take_back(self, stream: str, credits_unspent: int, *, booked: datetime.date, of_this_run: bool) -> None:
         """Correct what was booked too high, once it is known.
 
         Args:
             stream: The stream for which it was booked.
             credits_unspent: How much too high.
+            booked: The day on which it was booked, in UTC.
             of_this_run: Whether this run booked it; what an earlier one booked gives this one no more to spend.
         """
         with self._lock:
             if of_this_run:
                 self.spent[stream] -= credits_unspent
-            self._spending.book(-credits_unspent)
+            self._spending.take_back(credits_unspent, booked)
 
     def _book(self, stream: str, credits_spent: int) -> None:
         self.spent[stream] += credits_spent
@@ -365,4 +367,4 @@ def read_meter(reply: Mapping[str, Any]) -> Meter:
 
 
 def _day(moment: str | None) -> datetime.date | None:
-    return None if not moment else datetime.date.fromisoformat(moment[:10])
+    return None if not moment else datetime.date.fromisoformat(timestamp(moment)[:10])

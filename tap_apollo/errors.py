@@ -126,7 +126,8 @@ def raise_for_reply(response: requests.Response, endpoint: str, remedy: str, cre
     said = str(reply.get("error") or reply.get("message") or reply.get("error_message") or "").lower()
     if "credits" in said or "CREDITS" in str(code):  # older replies have no code: the word is all there is
         raise OutOfCreditsError(f"the team has not enough credits left for {endpoint} ({status}).")
-    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE} or any(words in said for words in _GONE):
+    named_nothing = status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE} or code == "invalid_request_id"
+    if named_nothing or any(words in said for words in _GONE):
         raise GoneError(f"Apollo has not what the request to {endpoint} names ({status}).", code)
     raise RequestError(f"Apollo refuses the request to {endpoint} ({status}{f', {code}' if code else ''}).")
 

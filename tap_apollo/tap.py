@@ -202,17 +202,18 @@ class TapApollo(Tap):
         bookmarks = state.get("bookmarks", {}) if isinstance(state, dict) else None
         if not isinstance(bookmarks, dict) or not all(isinstance(value, dict) for value in bookmarks.values()):
             raise SettingsError('The state is not of the form {"bookmarks": {stream: {...}}}: repair or remove it.')
-        super().load_state(
-            {"bookmarks": {name: value for name, value in bookmarks.items() if self._is_sound(name, value)}}
-        )
+        super().load_state({"bookmarks": {name: self._sound(name, value) for name, value in bookmarks.items()}})
 
-    def _is_sound(self, stream: str, bookmark: dict[str, Any]) -> bool:
+    def _sound(self, stream: str, bookmark: dict[str, Any]) -> dict[str, Any]:
+        """Return what can be used of a bookmark: without its moment, if it is none, only what was bought and spent."""
         try:
             timestamp(bookmark.get("replication_key_value") or "1970-01-01")
         except (AttributeError, TypeError, ValueError):
             self.logger.warning("%s: the state cannot be used, as its bookmark is no moment.", stream)
-            return False
-        return True
+            if stream not in {*CREDIT_STREAMS, SPENDING}:
+                return {}
+            return {key: value for key, value in bookmark.items() if not key.startswith("replication_key")}
+        return bookmark
 
     @classmethod
     @override

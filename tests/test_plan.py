@@ -104,8 +104,8 @@ def test_credits_are_planned_at_their_worst_within_the_limits(own: Sandbox) -> N
 def test_phone_numbers_are_planned_at_nine_credits_each(own: Sandbox) -> None:
     options = {"from": "details", "details": [{"email": "a@b.example"}, {"id": "5" * 24}]}
     phone = {"reveal_phone_number": True, "webhook_url": "https://hooks.example/apollo"}
-    buying = {"credit_streams": ["people_enrichment"], "people_enrichment": {**options, **phone}, "credit_budget": 50}
-    assert planned(own, **buying)["credits"] == 18
+    plan = planned(own, credit_streams=["people_enrichment"], people_enrichment={**options, **phone}, credit_budget=50)
+    assert plan["credits"] == 18
 
 
 def test_what_was_bought_is_not_planned_again(own: Sandbox) -> None:

@@ -76,6 +76,19 @@ class ConversationExports(CreditStream):
     primary_keys = ("export_id",)
     price = Price(1, "conversation", batch=1000, free="a conversation without AI insights")
 
+    remembers = {
+        "pending": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["start_time", "end_time", "requested_at", "booked"],
+                "properties": {"booked": {"type": "integer"}},
+                "additionalProperties": {"type": "string"},
+            },
+        },
+        "exported_until": {"type": "string"},
+    }
+
     #: Seconds after which to ask whether an export is ready; after the last, the next run asks.
     patience: ClassVar[tuple[int, ...]] = (0, 1, 2, 4, 8, 15)
 
@@ -166,10 +179,6 @@ class ConversationExports(CreditStream):
             else:
                 self.logger.info("%s: the export %s is not ready; the next run asks again.", self.name, export_id)
             return
-        free = sum(not has_insights(row) for row in rows)
-        if len(rows) == order["booked"]:
-            of_this_run = datetime.datetime.fromisoformat(order["requested_at"]) >= self._tap.started
-            self.ledger.take_back(self.name, free * self.price.credits, of_this_run=of_this_run)
         yield [
             {
                 "export_id": export_id,
@@ -179,6 +188,14 @@ class ConversationExports(CreditStream):
             }
         ]
         del pending[export_id]
+        free = sum(not has_insights(row) for row in rows) if len(rows) == order["booked"] else 0
+        ordered = datetime.datetime.fromisoformat(order["requested_at"])
+        self.ledger.take_back(
+            self.name,
+            free * self.price.credits,
+            booked=ordered.date(),
+            of_this_run=ordered >= self._tap.started,
+        )
 
     def _download(self, export_id: str) -> list[Record] | None:
         """Return the rows of an export; None if it is not ready."""

@@ -14,6 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from jsonschema import Draft7Validator
 from singer_sdk import metrics
 
 from tap_apollo.client import UNKNOWN_FORM, ApolloStream, Metric, Outlook, Reading
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 BOUGHT, SOURCE = "bought", "source"
 
 
+_BOUGHT = {BOUGHT: {"type": "object", "additionalProperties": {"type": "string"}}, SOURCE: {"type": "object"}}
+
+
 class CreditStream(ApolloStream):
     """A stream that buys; it exists only if `credit_streams` names it.
 
@@ -53,6 +57,9 @@ class CreditStream(ApolloStream):
 
     #: A request that Apollo is bound to refuse, so that it is free, and tells whether the credentials may send it.
     refused: ClassVar[Mapping[str, Any]] = {}
+
+    #: What the stream's state may hold, as JSON Schema; anything else would make it buy twice.
+    remembers: ClassVar[Mapping[str, Any]] = {}
 
     #: What is left to buy, as the closing line says it, and what is left beyond that.
     left = ""
@@ -190,6 +197,7 @@ class CreditStream(ApolloStream):
         began, delivered = time.monotonic(), 0
         with self.reporting():
             try:
+                self.check_state()
                 for rows in self.purchases():
                     for row in rows:
                         yield self.shaped(row, context)
@@ -205,6 +213,17 @@ class CreditStream(ApolloStream):
     def limited(self, limit: str) -> None:
         """Note a limit that was reached, and what is left to do."""
         self._limits.append(f"{limit}. Left for the next run: {self.left or 'what it had not come to'}.")
+
+    def check_state(self) -> None:
+        """Make sure that the state tells what was bought.
+
+        Raises:
+            ApolloError: It does not.
+        """
+        properties = {**_BOUGHT, **self.remembers}
+        error = next(Draft7Validator({"properties": properties}).iter_errors(self.stream_state), None)
+        if error:
+            raise self.unusable(error)
 
     def unusable(self, error: Exception) -> ApolloError:
         """Return what to raise for a state that does not tell what was bought: rather nothing than all of it again."""
@@ -320,7 +339,7 @@ class RecordCreditStream(CreditStream):
                     size = min(self.price.batch, self.allow(self.unit_price))
                     batch, todo = todo[:size], todo[size:]
                     try:
-                        rows = self.rows_of(self.buy_batch(batch, size * self.unit_price), batch)
+                        rows = self.rows_of(self.buy_batch(batch, len(batch) * self.unit_price), batch)
                     except GoneError:
                         gone += len(batch)
                         rows = []

@@ -87,6 +87,7 @@ class PeopleEnrichment(RecordCreditStream):
     scope = "api/v1/people/bulk_match"
     oauth_scope = "people_bulk_match"
     price = Price(1, "person", batch=10, free="a person whom Apollo does not know")
+    remembers = {PENDING: {"type": "object", "additionalProperties": {"type": "string"}}}
 
     @property
     def options(self) -> dict[str, Any]:
@@ -162,7 +163,7 @@ class PeopleEnrichment(RecordCreditStream):
         found = sum(row is not None for row in reply["matches"])
         phone, waterfall = self.surcharge
         at_once = reply.get("credits_consumed")
-        paid = self.price.credits * found if at_once is None else -(-at_once // 1)  # it may be a fraction
+        paid = self.price.credits * found if at_once is None else max(0, -(-at_once // 1))  # it may be a fraction
         return max(int(paid), (self.price.credits + phone) * found if phone else 0) + waterfall * len(reply["matches"])
 
 

@@ -112,6 +112,22 @@ class Organizations(CreditStream):
     primary_keys = ("search", "id")
     price = Price(1, "page", free="a page without companies")
     refused = {"page": 501, "per_page": 101}  # either is one too many
+    remembers = {
+        "found": {"type": "array", "items": {"type": "string"}},
+        "searches": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["filters", "began", "next", "done"],
+                "properties": {
+                    "filters": {"type": "string"},
+                    "began": {"type": "string"},
+                    "next": {"type": "integer", "minimum": 1},
+                    "done": {"type": "boolean"},
+                },
+            },
+        },
+    }
 
     @override
     def purchases(self) -> Iterator[list[Record]]:
@@ -166,15 +182,13 @@ class Organizations(CreditStream):
         """Return how far a search was bought; from its first page on if its filters are new, or it is too old."""
         places = self.stream_state.setdefault("searches", {})
         filters = digest(search["filters"])
-        place: dict[str, Any] = places.get(search["name"]) or {}
+        place: dict[str, Any] = places.get(search["name"], {})
         try:
             age = (self.today - datetime.date.fromisoformat(place["began"])).days if place else 0
             days = self.config.get("credit_refresh_days")
             if place.get("filters") != filters or (place["done"] and days is not None and age >= days):
                 place = {"filters": filters, "began": f"{self.today}", "next": 1, "done": False}
-            if not isinstance(place["next"], int):
-                raise TypeError  # noqa: TRY301
-        except (LookupError, TypeError, ValueError) as error:
+        except ValueError as error:
             raise self.unusable(error) from error
         places[search["name"]] = place
         return place
@@ -262,6 +276,18 @@ class NewsArticles(OfOrganizations):
     replication_key = "published_at"
     per_page: ClassVar[int] = 25
     companies: ClassVar[int] = 100
+    remembers = {
+        "open": {
+            "type": "object",
+            "required": ["ids", "since", "until", "page"],
+            "properties": {
+                "ids": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                "since": {"type": ["string", "null"]},
+                "until": {"type": "string", "format": "date"},
+                "page": {"type": "integer", "minimum": 0},
+            },
+        },
+    }
     price = Price(1, "page", free="a page without articles")
 
     @override

@@ -1,0 +1,359 @@
+"""The ledger keeps to every limit, whatever the order of events; spending and purchases survive from run to run."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import datetime
+import json
+import threading
+import time
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tap_apollo.credits import Ledger, LimitReachedError, Limits, Meter, Price, Purchases, Spending, read_meter
+
+TODAY = datetime.date(2026, 3, 15)
+DAY = datetime.timedelta(days=1)
+
+small = st.integers(0, 30)
+
+
+def spending(state: dict[str, Any] | None = None, today: datetime.date = TODAY, meter: Meter | None = None) -> Spending:
+    return Spending({} if state is None else state, lambda: today, meter)
+
+
+def ledger(budget: int, *, balance: int | None = None, **limits: int) -> Ledger:
+    meter = None if balance is None else Meter(balance)
+    return Ledger(Limits(budget, **limits), spending(meter=meter), meter)
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Requests overlap, cost less than feared or the most, break, and are corrected later."""
+
+    @initialize(
+        budget=small,
+        per_cycle=st.none() | small,
+        reserve=small,
+        balance=st.none() | small,
+        before=small,
+    )
+    def open(self, budget: int, per_cycle: int | None, reserve: int, balance: int | None, before: int) -> None:
+        self.meter = None if balance is None else Meter(balance)
+        self.limits = Limits(budget, per_cycle, reserve)
+        self.state = {"days": {f"{TODAY - DAY}": before}} if before else {}
+        self.before = before
+        self.ledger = Ledger(self.limits, spending(self.state, meter=self.meter), self.meter)
+        self.on_the_way: list[tuple[Any, Any, int]] = []
+        self.booked = 0
+        self.exhausted = False
+
+    def room(self) -> int:
+        used = self.booked + sum(worst for _, _, worst in self.on_the_way)
+        rooms = [self.limits.budget - used]
+        if self.limits.per_cycle is not None:
+            rooms.append(self.limits.per_cycle - self.before - used)
+        if self.meter is not None:
+            rooms.append(self.meter.balance - self.limits.reserve - used)
+        return min(rooms)
+
+    @rule(worst=st.integers(1, 20))
+    def reserve(self, worst: int) -> None:
+        request = self.ledger.reserved("stream", worst)
+        if self.exhausted or worst > self.room():
+            with pytest.raises(LimitReachedError):
+                request.__enter__()
+        else:
+            self.on_the_way.append((request, request.__enter__(), worst))
+
+    @rule()
+    def send_what_cannot_cost_anything(self) -> None:
+        with self.ledger.reserved("stream", 0) as receipt:
+            assert receipt.credits == 0
+
+    @rule(price=st.integers(1, 20))
+    def ask_how_many(self, price: int) -> None:
+        room = self.room()
+        if self.exhausted or room < price:
+            with pytest.raises(LimitReachedError):
+                self.ledger.affordable(price)
+        else:
+            assert self.ledger.affordable(price) == room // price
+
+    @precondition(lambda self: self.on_the_way)
+    @rule(data=st.data())
+    def settle(self, data: st.DataObject) -> None:
+        request, receipt, worst = self.on_the_way.pop(data.draw(st.integers(0, len(self.on_the_way) - 1)))
+        receipt.credits = data.draw(st.integers(0, worst))
+        request.__exit__(None, None, None)
+        self.booked += receipt.credits
+
+    @precondition(lambda self: self.on_the_way)
+    @rule(kind=st.sampled_from([OSError, ValueError, KeyboardInterrupt]))
+    def lose_the_reply(self, kind: type[BaseException]) -> None:
+        request, _, worst = self.on_the_way.pop()
+        error = kind()
+        with contextlib.suppress(kind):
+            request.__exit__(kind, error, None)
+        self.booked += worst
+
+    @precondition(lambda self: self.booked)
+    @rule(data=st.data())
+    def take_back(self, data: st.DataObject) -> None:
+        too_much = data.draw(st.integers(0, self.booked))
+        self.ledger.take_back("stream", too_much, booked=TODAY, of_this_run=True)
+        self.booked -= too_much
+
+    @precondition(lambda self: self.before)
+    @rule(data=st.data())
+    def take_back_what_an_earlier_run_booked(self, data: st.DataObject) -> None:
+        too_much = data.draw(st.integers(0, self.before))
+        self.ledger.take_back("stream", too_much, booked=TODAY - DAY, of_this_run=False)
+        self.before -= too_much
+
+    @rule()
+    def hear_that_there_are_no_credits(self) -> None:
+        self.ledger.exhaust()
+        self.exhausted = True
+
+    @invariant()
+    def every_limit_is_kept(self) -> None:
+        if not hasattr(self, "ledger"):
+            return
+        assert self.ledger.total == self.booked
+        assert self.ledger.in_cycle == self.before + self.booked == sum(self.state.get("days", {}).values())
+        if self.booked or self.on_the_way:
+            assert self.room() >= 0
+
+
+AnyOrder.TestCase.settings = hypothesis.settings(stateful_step_count=25)
+TestAnyOrder = AnyOrder.TestCase
+
+
+class SlowLimits(Limits):
+    """Limits that let the other threads run between the look at a limit and what follows from it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        time.sleep(0.0001)
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("price", [1, 3])
+@pytest.mark.parametrize("limits", [{"budget": 60}, {"budget": 999, "per_cycle": 60}, {"budget": 999, "balance": 60}])
+def test_streams_at_the_same_time_keep_to_one_limit(limits: dict[str, Any], price: int) -> None:
+    shared = ledger(**limits)
+    shared.limits = SlowLimits(**dataclasses.asdict(shared.limits))
+    start = threading.Barrier(8)
+    sent: list[int] = []
+
+    def stream(number: int) -> None:
+        start.wait()
+        with contextlib.suppress(LimitReachedError):
+            while True:
+                with shared.reserved(f"stream {number}", price) as receipt:
+                    receipt.credits = price
+                    sent.append(price)
+
+    threads = [threading.Thread(target=stream, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(sent) == shared.total == 60
+
+
+def test_what_is_on_its_way_counts_as_spent_until_it_is_known() -> None:
+    shared = ledger(10)
+    with shared.reserved("a", 6) as receipt:
+        assert shared.affordable(1) == 4
+        with pytest.raises(LimitReachedError), shared.reserved("b", 5):
+            pass
+        receipt.credits = 1
+    assert shared.affordable(1) == 9
+
+
+@pytest.mark.parametrize(
+    ("limits", "named"),
+    [
+        ({"budget": 0}, "`credit_budget` is 0, of which 0 are spent, and the next request may cost 9"),
+        ({"budget": 99, "per_cycle": 8}, "`credit_budget_per_cycle` is 8, of which 0 are spent"),
+        ({"budget": 99, "balance": 1_008, "reserve": 1_000}, "1,008 credits left, of which `credit_reserve` keeps"),
+        ({"budget": 99, "balance": 8}, "the team has 8 credits left, and"),
+    ],
+)
+def test_the_message_names_the_limit_that_is_the_nearest(limits: dict[str, Any], named: str) -> None:
+    with pytest.raises(LimitReachedError) as reached, ledger(**limits).reserved("a", 9):
+        pass
+    assert named in f"{reached.value}"
+
+
+def test_the_summary_tells_what_was_spent_and_what_is_left() -> None:
+    shared = ledger(1_500, per_cycle=3_000, balance=7_000)
+    for stream, cost in (("people", 1_000), ("free", 0), ("organizations", 9)):
+        with shared.reserved(stream, 1_000 if cost > 9 else 9) as receipt:
+            receipt.credits = cost
+    assert shared.summary() == (
+        "Credits: 1,009 of 1,500 spent in this sync; 1,009 of 3,000 in this cycle; 5,991 left of the team's balance "
+        "(people 1,000, organizations 9)."
+    )
+    assert ledger(5).summary() == (
+        "Credits: 0 of 5 spent in this sync; 0 in this cycle; the team's balance is unknown."
+    )
+
+
+@pytest.mark.parametrize(("credits_", "units"), [(Price(1, "person"), "people"), (Price(1, "page"), "pages")])
+def test_units_have_a_plural(credits_: Price, units: str) -> None:
+    assert credits_.units == units
+
+
+class TestSpending:
+    @hypothesis.given(
+        runs=st.lists(st.tuples(st.integers(0, 20), st.lists(st.integers(0, 9), max_size=3)), max_size=8),
+        known=st.booleans(),
+    )
+    def test_within_a_cycle_every_credit_counts(self, runs: list[tuple[int, list[int]]], *, known: bool) -> None:
+        """Days pass between runs, cycles begin, and the state goes through JSON."""
+        today = TODAY
+        state: dict[str, Any] = {}
+        spent: dict[datetime.date, int] = {}
+        for days, costs in runs:
+            today += days * DAY
+            first = today.replace(day=1)
+            last = (first + 31 * DAY).replace(day=1)
+            state = json.loads(json.dumps(state))
+            counted = spending(state, today, Meter(99, start=first, end=last) if known else None)
+            for cost in costs:
+                counted.book(cost)
+                spent[today] = spent.get(today, 0) + cost
+            since = first if known else today - 31 * DAY
+            assert counted.total == sum(cost for day, cost in spent.items() if day >= since)
+            assert len(state["days"]) <= 32
+
+    def test_a_cycle_that_apollo_does_not_tell_any_more_counts_to_its_end(self) -> None:
+        state: dict[str, Any] = {}
+        first = spending(state, TODAY, Meter(9, start=TODAY - 40 * DAY, end=TODAY + 40 * DAY))
+        first.book(7)
+        assert spending(state, TODAY + 35 * DAY).total == 7
+        assert spending(state, TODAY + 41 * DAY).total == 0
+
+    def test_a_day_before_the_cycle_is_forgotten(self) -> None:
+        state = {"days": {f"{TODAY - DAY}": 5, f"{TODAY}": 3}}
+        assert spending(state, TODAY, Meter(9, start=TODAY, end=TODAY + DAY)).total == 3
+        assert state["days"] == {f"{TODAY}": 3}
+
+    def test_a_day_of_an_unknown_cycle_counts_for_as_long_as_any_cycle_is(self) -> None:
+        state = {"days": {f"{TODAY - 31 * DAY}": 5, f"{TODAY - 32 * DAY}": 3}}
+        assert spending(state).total == 5
+
+    def test_what_is_taken_back_comes_off_its_own_day_only_and_never_below_zero(self) -> None:
+        counted = spending({"days": {f"{TODAY - DAY}": 5}})
+        counted.book(2)
+        counted.take_back(9, TODAY - DAY)
+        assert counted.total == 2
+        counted.take_back(1, TODAY - 9 * DAY)
+        assert counted.total == 2
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            {"days": None},
+            {"days": []},
+            {"days": {f"{TODAY}": "5"}},
+            {"days": {f"{TODAY}": -5}},
+            {"days": {f"{TODAY}": None}},
+            {"days": {"yesterday": 5}},
+            {"cycle": "march"},
+            {"cycle": [1, 2]},
+            {"cycle": ["2026-03-01"]},
+        ],
+    )
+    def test_a_state_that_does_not_tell_is_refused(self, state: dict[str, Any]) -> None:
+        with pytest.raises((AttributeError, TypeError, ValueError)):
+            spending(state)
+
+
+class TestPurchases:
+    @hypothesis.given(
+        runs=st.lists(st.tuples(st.integers(0, 9), st.lists(st.sampled_from("abcdefgh"), max_size=6)), max_size=8),
+        refresh=st.none() | st.integers(1, 12),
+        up_to_yesterday=st.booleans(),
+    )
+    def test_they_are_remembered_as_by_a_mapping(
+        self,
+        runs: list[tuple[int, list[str]]],
+        refresh: int | None,
+        *,
+        up_to_yesterday: bool,
+    ) -> None:
+        today = TODAY
+        state: dict[str, Any] = {}
+        model: dict[str, datetime.date] = {}
+        for days, keys in runs:
+            today += days * DAY
+            state = json.loads(json.dumps(state))
+            bought = Purchases(state, today, refresh)
+            if refresh is not None:
+                model = {key: day for key, day in model.items() if (today - day).days < refresh}
+            assert {key for key in "abcdefgh" if key in bought} == model.keys()
+            day = today - DAY if up_to_yesterday else today
+            bought.add(keys, day if up_to_yesterday else None)
+            model.update(dict.fromkeys(keys, day))
+            assert {key: bought.when(key) for key in "abcdefgh"} == {key: model.get(key) for key in "abcdefgh"}
+            assert len(bought) == len(model)
+            assert sum(map(len, state.values())) == 8 * len(model)
+            assert all(state.values())
+
+    def test_ten_thousand_take_eighty_kilobytes(self) -> None:
+        state: dict[str, str] = {}
+        Purchases(state, TODAY).add(f"record {number}" for number in range(10_000))
+        assert len(json.dumps(state)) < 81_000
+        assert len(Purchases(json.loads(json.dumps(state)), TODAY)) == 10_000
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            None,
+            [],
+            "all",
+            {f"{TODAY}": "cut off"},
+            {f"{TODAY}": 8},
+            {f"{TODAY}": None},
+            {f"{TODAY}": [[1], 2, 3, 4, 5, 6, 7, 8]},
+            {"yesterday": "AAAAAAAA"},
+        ],
+    )
+    def test_a_state_that_does_not_tell_is_refused(self, state: Any) -> None:
+        with pytest.raises((AttributeError, TypeError, ValueError)):
+            Purchases(state, TODAY)
+
+
+class TestMeter:
+    REPLY = {
+        "credit_usage_stats": {"lead_credit": {"limit": 100, "consumed": 40, "left_over": 60}},
+        "current_credit_cycle": {"start_date": "2026-03-01T00:00:00.000+00:00", "end_date": "2026-04-01T00:00:00Z"},
+    }
+
+    def test_it_is_read(self) -> None:
+        assert read_meter(self.REPLY) == Meter(60, 40, datetime.date(2026, 3, 1), datetime.date(2026, 4, 1))
+
+    @pytest.mark.parametrize("cycle", [None, {}, {"start_date": None, "end_date": ""}])
+    def test_a_cycle_may_be_missing(self, cycle: dict[str, Any] | None) -> None:
+        meter = read_meter({**self.REPLY, "current_credit_cycle": cycle})
+        assert meter == Meter(60, 40)
+        assert Ledger(Limits(1), spending(meter=meter), meter).balance == 60
+
+    @pytest.mark.parametrize("path", [("credit_usage_stats",), ("credit_usage_stats", "lead_credit", "left_over")])
+    @pytest.mark.parametrize("odd", [None, "many", [], {}])
+    def test_one_of_an_unknown_form_is_refused(self, path: tuple[str, ...], odd: Any) -> None:
+        reply = copy.deepcopy(self.REPLY)
+        node: Any = reply
+        for name in path[:-1]:
+            node = node[name]
+        node[path[-1]] = odd
+        with pytest.raises((LookupError, TypeError, ValueError)):
+            read_meter(reply)
