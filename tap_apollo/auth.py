@@ -1,21 +1,235 @@
-"""How requests are authenticated: an API key, or an OAuth access token."""
+"""How requests are authenticated: an API key, or OAuth tokens that are renewed when they expire.
+
+Renewing gives a new pair of tokens and revokes the old one (vendor's OAuth guide). So the new pair is on disk before it
+is used, and only one run at a time may renew.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+import hashlib
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
-from singer_sdk.authenticators import APIKeyAuthenticator, BearerTokenAuthenticator
+import requests
+
+from tap_apollo.errors import ApolloError, CredentialsError, SettingsError
+from tap_apollo.settings import DEFAULT_API_URL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    import logging
+    from collections.abc import Iterator, Mapping
 
     from requests import PreparedRequest
 
-    Auth = Callable[[PreparedRequest], PreparedRequest]
+#: Tokens are issued by another host than the one that answers requests.
+TOKEN_URL = "https://app.apollo.io/api/v1/oauth/token"  # noqa: S105
+
+#: Seconds before its end from which a token is renewed rather than used.
+EARLY = 60
+
+#: Seconds after which a renewal that another run has begun counts as dead.
+STALE = 60
 
 
-def authenticator(config: Mapping[str, Any]) -> Auth:
-    """Return what puts the configured credentials on a request, in a header and never in the URL."""
+class Auth(Protocol):
+    """What puts credentials on a request.
+
+    Attributes:
+        renewable: Whether others can be had in their place.
+    """
+
+    renewable: bool
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Put the credentials into a header, and never into the URL."""
+
+    def renew(self, request: PreparedRequest) -> bool:
+        """Get new credentials in place of those that Apollo refused on a request; False: there are none to get."""
+
+
+class ApiKey:
+    """An API key, which lasts until somebody revokes it."""
+
+    renewable = False
+
+    def __init__(self, key: str) -> None:
+        """Take the key."""
+        self._key = key
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Put the key on a request."""
+        request.headers["x-api-key"] = self._key
+        return request
+
+    def renew(self, request: PreparedRequest) -> bool:  # noqa: ARG002
+        """Return False: a key cannot be renewed."""
+        return False
+
+
+class OAuth:
+    """A pair of tokens, renewed as the need arises. Safe to use from several threads."""
+
+    def __init__(self, config: Mapping[str, Any], logger: logging.Logger) -> None:
+        """Take up the tokens: those in the file, if they descend from the one in the settings.
+
+        Raises:
+            SettingsError: The file holds something else.
+        """
+        self._config = config
+        self._logger = logger
+        self._lock = threading.Lock()
+        self._file = Path(config["oauth_token_file"]) if config.get("oauth_token_file") else None
+        self._origin = hashlib.sha256(str(config.get("refresh_token")).encode()).hexdigest()[:16]
+        self._access: str | None = config.get("access_token")
+        self._refresh: str | None = config.get("refresh_token")
+        self._ends: float | None = None
+        self.renewable = bool(self._refresh)
+        self._load()
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Put the access token on a request; a new one if there is none, or it is about to expire.
+
+        Raises:
+            CredentialsError: It cannot be renewed.
+        """
+        with self._lock:
+            expired = self._ends is not None and time.time() > self._ends - EARLY
+            if self._refresh and (self._access is None or expired):
+                self._renew(self._access)
+            request.headers["Authorization"] = f"Bearer {self._access}"
+        return request
+
+    def renew(self, request: PreparedRequest) -> bool:
+        """Get a new pair in place of the token that Apollo refused on a request; False: nothing to renew it with.
+
+        Raises:
+            CredentialsError: Apollo does not accept the refresh token either.
+        """
+        refused = str(request.headers["Authorization"]).removeprefix("Bearer ")
+        with self._lock:
+            if self._access == refused:  # nobody has renewed it meanwhile
+                if not self._refresh:
+                    return False
+                self._renew(refused)
+            return True
+
+    def _renew(self, refused: str | None) -> None:
+        with self._alone() as new_file:
+            self._load()  # another run may have been faster
+            if self._access is not None and self._access != refused:
+                return
+            pair = self._ask()
+            self._access, self._refresh = pair["access_token"], pair["refresh_token"]
+            self._ends = time.time() + float(pair.get("expires_in") or 0) if pair.get("expires_in") else None
+            if new_file and self._file:
+                self._save(new_file, self._file)
+            else:
+                self._logger.warning(
+                    "The OAuth tokens were renewed, and the old ones are revoked: set `oauth_token_file`, "
+                    "or the next run cannot log in.",
+                )
+
+    def _ask(self) -> dict[str, Any]:
+        """Ask Apollo for a new pair.
+
+        Raises:
+            CredentialsError: It refuses.
+            ApolloError: It does not answer.
+        """
+        api_url = self._config["api_url"]
+        url = TOKEN_URL if api_url == DEFAULT_API_URL else f"{api_url.rstrip('/')}/oauth/token"
+        form = {
+            "grant_type": "refresh_token",
+            "refresh_token": self._refresh,
+            "client_id": self._config["client_id"],
+            "client_secret": self._config["client_secret"],
+        }
+        try:
+            reply = requests.post(url, data=form, timeout=self._config["request_timeout"], allow_redirects=False)
+            pair = reply.json() if reply.ok else {}
+        except (requests.RequestException, ValueError) as error:
+            raise ApolloError(f"Apollo gives no new OAuth tokens ({type(error).__name__}): run again.") from None
+        if reply.status_code == requests.codes.unauthorized:
+            raise CredentialsError("Apollo does not accept the app's credentials: check `client_id`, `client_secret`.")
+        if reply.status_code >= requests.codes.server_error:
+            raise ApolloError(f"Apollo gives no new OAuth tokens ({reply.status_code}): run again.")
+        if not {"access_token", "refresh_token"} <= pair.keys():
+            raise CredentialsError(
+                f"Apollo does not accept the refresh token ({reply.status_code}): each serves once, so another run may "
+                "have used it, as when two share it without a common `oauth_token_file`. Authorize the app again.",
+            )
+        return dict(pair)
+
+    # The file
+
+    def _load(self) -> None:
+        """Take the tokens from the file, if it is there and they descend from the refresh token in the settings."""
+        if self._file is None or not self._file.exists():
+            return
+        try:
+            kept = json.loads(self._file.read_text(encoding="utf-8"))
+            origin, access, refresh, ends = (
+                kept[name] for name in ("origin", "access_token", "refresh_token", "expires_at")
+            )
+        except (OSError, LookupError, TypeError, ValueError) as error:
+            raise SettingsError(
+                f"`oauth_token_file` holds no tokens of this tap ({type(error).__name__}): remove the file.",
+            ) from None
+        if origin == self._origin:
+            self._access, self._refresh, self._ends = access, refresh, ends
+
+    def _save(self, new_file: Path, file: Path) -> None:
+        content = {
+            "access_token": self._access,
+            "refresh_token": self._refresh,
+            "expires_at": self._ends,
+            "origin": self._origin,
+        }
+        with new_file.open("w", encoding="utf-8") as stream:
+            json.dump(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        new_file.replace(file)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[Path | None]:
+        """Give the file that will replace the old one; while it is there, no other run renews.
+
+        It is made before the old tokens are given up, so that a folder that cannot be written to costs nothing.
+
+        Raises:
+            SettingsError: It cannot be made.
+        """
+        if self._file is None:
+            yield None
+            return
+        new_file = self._file.with_name(f"{self._file.name}.new")
+        while True:
+            try:
+                os.close(os.open(new_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                break
+            except FileExistsError:
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - new_file.stat().st_mtime > STALE:
+                        new_file.unlink()
+                time.sleep(0.1)
+            except OSError as error:
+                raise SettingsError(
+                    f"`oauth_token_file` cannot be written ({type(error).__name__}): check its folder.",
+                ) from None
+        try:
+            yield new_file
+        finally:
+            new_file.unlink(missing_ok=True)
+
+
+def authenticator(config: Mapping[str, Any], logger: logging.Logger) -> Auth:
+    """Return what puts the configured credentials on a request."""
     if key := config.get("api_key"):
-        return APIKeyAuthenticator(key="x-api-key", value=key, location="header")
-    return BearerTokenAuthenticator(token=config["access_token"])
+        return ApiKey(key)
+    return OAuth(config, logger)

@@ -1,0 +1,158 @@
+"""Several streams at once: one of them works at a time, the others wait for Apollo.
+
+A stream holds the baton while it shapes records, writes messages and changes the state, and lays it down while it waits
+for a reply or a rate window. So messages and states are written by one thread at a time and in legal order, without a
+lock in any stream. Requests are sent from where they arise, as many at once as the setting allows, and where they
+compete the stream that comes first goes first: one stream runs as fast as it can, and the next fills the gaps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+
+class StoppedError(BaseException):
+    """The run is over: raised in a thread that wants to go on."""
+
+
+class Baton:
+    """What a thread holds while it works. Threads that never took it are not concerned."""
+
+    def __init__(self) -> None:
+        """Let nobody hold it."""
+        self._lock = threading.RLock()  # a signal may come while the main thread drops it
+        self._holder: int | None = None
+        self._dropped = False
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Work."""
+        self._take()
+        try:
+            yield
+        finally:
+            if self._is_mine:
+                self._lay_down()
+
+    @contextlib.contextmanager
+    def laid_down(self) -> Iterator[None]:
+        """Wait for something, while others work.
+
+        Raises:
+            StoppedError: The run has ended meanwhile.
+        """
+        if not self._is_mine:
+            yield
+            return
+        self._lay_down()
+        try:
+            yield
+        finally:
+            self._take()
+
+    def drop(self) -> None:
+        """End the run: whoever works comes to where he would wait, and nobody goes on from there."""
+        if self._is_mine:
+            self._dropped = True
+            return
+        with self._lock:
+            self._dropped = True
+
+    @property
+    def _is_mine(self) -> bool:
+        return self._holder == threading.get_ident()
+
+    def _take(self) -> None:
+        self._lock.acquire()
+        if self._dropped:
+            self._lock.release()
+            raise StoppedError
+        self._holder = threading.get_ident()
+
+    def _lay_down(self) -> None:
+        self._holder = None
+        self._lock.release()
+
+
+class Lanes:
+    """Lets some requests be in flight at once, those of the first stream first."""
+
+    def __init__(self, count: int) -> None:
+        """Take the most requests in flight."""
+        self._free = count
+        self._waiting: list[tuple[int, int]] = []
+        self._order = itertools.count()
+        self._changed = threading.Condition()
+        self._first = threading.Lock()
+        self._answered = False
+
+    @contextlib.contextmanager
+    def lane(self, priority: int) -> Iterator[None]:
+        """Wait for a lane and keep it.
+
+        Args:
+            priority: Who goes first among those that wait: the lowest.
+        """
+        with self._changed:
+            mine = (priority, next(self._order))
+            heapq.heappush(self._waiting, mine)
+            self._changed.wait_for(lambda: self._free > 0 and self._waiting[0] == mine)
+            heapq.heappop(self._waiting)
+            self._free -= 1
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def alone_at_first(self) -> Iterator[None]:
+        """Let one request be tried until Apollo has answered one: a wrong key or address is met once, not by each."""
+        if self._answered:
+            yield
+            return
+        with self._first:
+            yield
+
+    def answered(self) -> None:
+        """Note that Apollo has answered."""
+        self._answered = True
+
+
+def run(jobs: Sequence[Callable[[], None]], baton: Baton) -> None:
+    """Run jobs side by side until all are done, or one fails.
+
+    Raises:
+        BaseException: What the first failing job raised; the others have stopped where they would have waited.
+    """
+    ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def work(job: Callable[[], None]) -> None:
+        failure: BaseException | None = None
+        try:
+            with baton.held():
+                job()
+        except StoppedError:
+            pass
+        except BaseException as error:  # noqa: BLE001
+            failure = error
+        ended.put(failure)
+
+    try:
+        for job in jobs:  # a daemon: it may still wait for a window, an hour, say, when the run has ended
+            threading.Thread(target=work, args=(job,), daemon=True).start()
+        for _ in jobs:
+            if failure := ended.get():
+                raise failure
+    finally:
+        baton.drop()
