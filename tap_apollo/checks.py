@@ -143,10 +143,18 @@ def _suggest(name: str, known: Iterable[str]) -> str:
 
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """What each setting allows by itself and the settings together do not."""
-    if not config.get("api_key") and not config.get("access_token"):
-        yield "Setting `api_key` is missing: set it, or `access_token` for OAuth."
-    if config.get("api_key") and config.get("access_token"):
-        yield "Settings `api_key` and `access_token` exclude each other: remove one."
+    tokens = [name for name in ("access_token", "refresh_token") if config.get(name)]
+    if not config.get("api_key") and not tokens:
+        yield "Setting `api_key` is missing: set it, or `access_token` or `refresh_token` for OAuth."
+    for name in tokens:
+        if config.get("api_key"):
+            yield f"Settings `api_key` and `{name}` exclude each other: remove one."
+    if config.get("refresh_token"):
+        for name in ("client_id", "client_secret"):
+            if not config.get(name):
+                yield f"Setting `refresh_token` needs `{name}`: set it."
+    elif config.get("oauth_token_file"):
+        yield "Setting `oauth_token_file` needs `refresh_token`: set it, or remove the file's setting."
     if (start := config.get("start_date")) is not None:
         try:
             timestamp(start)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
-import itertools
 import math
 import sys
+import threading
 import time
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import backoff
@@ -23,9 +24,10 @@ from tap_apollo.errors import (
     ApolloError,
     CredentialsError,
     ForbiddenError,
-    TransientError,
+    RateLimitedError,
     decode,
     raise_for_reply,
+    refused_for,
 )
 from tap_apollo.paging import (
     DISPLAY_LIMIT,
@@ -37,7 +39,7 @@ from tap_apollo.paging import (
     Page,
     PageRequest,
 )
-from tap_apollo.rate_limits import read_windows
+from tap_apollo.rate_limits import WaitTooLongError
 from tap_apollo.records import RecordShaper
 
 if sys.version_info >= (3, 12):
@@ -55,10 +57,12 @@ if TYPE_CHECKING:
     from tap_apollo.paging import Outcome, Walk
     from tap_apollo.tap import TapApollo
 
-#: Longest wait, in seconds, for a rate window that Apollo says is exhausted: an hourly window and a little more.
-MAX_WAIT = 3900
+    Exchange = tuple[requests.PreparedRequest, requests.Response]
 
 MAX_TRIES = 5
+
+#: How often a request may be refused for the rate limit, as when others use up each window as it opens.
+MAX_REFUSALS = 10
 
 #: What code that reads a reply raises if the reply has not the form it is known to have.
 UNKNOWN_FORM = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -98,17 +102,25 @@ class Reading:
         outcome: How the walk ended, once the rows of its last page are taken; None if it was stopped before.
     """
 
-    def __init__(self, walk: Walk, fetch: Callable[[PageRequest], Page], limit: int | None = None) -> None:
+    def __init__(
+        self,
+        walk: Walk,
+        fetch: Callable[[PageRequest], Page],
+        limit: int | None = None,
+        ahead: LookAhead | None = None,
+    ) -> None:
         """Prepare to read.
 
         Args:
             walk: What decides which pages to read.
             fetch: Asks Apollo for a page.
             limit: Most pages to read.
+            ahead: What has asked for pages before the walk wants them; without it, ``fetch`` is called for each.
         """
         self._walk = walk
         self._fetch = fetch
         self._limit = limit
+        self._ahead = ahead
         self.pages = 0
         self.outcome: Outcome | None = None
 
@@ -118,6 +130,9 @@ class Reading:
         request, page = next(steps, None), None
         outcome: Outcome | None = None
         while request and self.pages != self._limit:
+            if self._ahead:
+                left = None if self._limit is None else self._limit - self.pages - 1
+                self._ahead.fill(request, self._walk, left)
             page = self._fetch(request)
             self.pages += 1
             try:
@@ -126,6 +141,69 @@ class Reading:
                 request, outcome = None, end.value
             yield page.records
         self.outcome = outcome
+
+
+class LookAhead:
+    """Sends requests for the pages that a walk is going to want, while those before are worked on.
+
+    Pages that were asked for side by side may have been served in any order, so a row can slip from one to another.
+    Only the count at the end proves that none did, so only walks that count tell what they will want.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[PageRequest], Exchange],
+        depth: int,
+        room: Callable[[], float],
+    ) -> None:
+        """Prepare to look ahead.
+
+        Args:
+            send: Asks Apollo for a page; called from several threads.
+            depth: Most pages to have asked for at once, the one that is wanted included.
+            room: Tells how many requests the rate windows bear now: the last ones are for pages that are wanted.
+        """
+        self._send = send
+        self._depth = depth
+        self._room = room
+        self._asked: list[tuple[PageRequest, Future[Exchange]]] = []
+
+    def fill(self, wanted: PageRequest, walk: Walk, most: int | None) -> None:
+        """Ask for the page that is wanted and for those after it, where that is not done yet.
+
+        Args:
+            wanted: The page that is wanted now.
+            walk: What knows the pages after it.
+            most: Most pages after it that the page limit allows.
+        """
+        count = self._depth - 1 if most is None else min(self._depth - 1, most)
+        coming = walk.ahead(count) if count > 0 else []
+        asked, self._asked, room = self._asked, [], self._room()
+        for request in [wanted, *coming] if coming or asked else []:
+            known = next((one for one in asked if one[0].is_like(request)), None)
+            if known is None and request is not wanted and room <= 1:
+                break
+            room -= known is None
+            self._asked.append(known or self._begun(request))
+
+    def take(self, wanted: PageRequest) -> Future[Exchange] | None:
+        """Return the reply to come for a page, if it was asked for."""
+        if self._asked and self._asked[0][0].is_like(wanted):
+            return self._asked.pop(0)[1]
+        return None
+
+    def _begun(self, request: PageRequest) -> tuple[PageRequest, Future[Exchange]]:
+        future: Future[Exchange] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(self._send(request))
+            except BaseException as error:  # noqa: BLE001
+                future.set_exception(error)
+
+        # No pool: its threads are waited for at the end of the process, and one may wait for a window, an hour, say.
+        threading.Thread(target=work, daemon=True).start()
+        return request, future
 
 
 class ApolloStream(RESTStream[None]):
@@ -148,8 +226,12 @@ class ApolloStream(RESTStream[None]):
     parameters: ClassVar[Mapping[str, Any]] = {}
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
 
+    #: Whose requests go first where streams compete: the lowest.
+    priority = 0
+
     _tap: TapApollo
     _reading: Reading
+    _ahead: LookAhead | None = None
 
     def __init__(self, tap: TapApollo) -> None:
         """Bind the stream to its tap and read its schema."""
@@ -209,27 +291,97 @@ class ApolloStream(RESTStream[None]):
             RetriableAPIError: The fault did not pass.
             requests.RequestException: There is no answer.
         """
+        return self.received(self.exchange(parameters, path))
+
+    def exchange(self, parameters: Mapping[str, Any], path: str | None = None) -> Exchange:
+        """Send a request, again if a fault may pass, while other streams work. Safe to call from several threads."""
         content = {"json": dict(parameters)} if self.http_method == "POST" else {"params": _query(parameters)}
-        url, headers = f"{self.url_base}{path or self.path}", self.http_headers
-        request = self.build_prepared_request(method=self.http_method, url=url, headers=headers, **content)
-        response = self.request_decorator(self.attempt)(request)
-        self.update_sync_costs(request, response, None)
-        return decode(response)
+        url = f"{self.url_base}{path or self.path}"
+        request = self.build_prepared_request(method=self.http_method, url=url, headers=self.http_headers, **content)
+        with self._tap.baton.laid_down(), self._tap.lanes.alone_at_first():
+            try:
+                return request, self.request_decorator(self.attempt)(request)
+            except (RetriableAPIError, requests.RequestException) as error:
+                if self._tap.reached or isinstance(error, requests.ReadTimeout):  # it answers, if slowly
+                    raise
+                self._tap.report.fatal = ApolloError(
+                    f"Apollo cannot be reached at {self.url_base}: check the setting `api_url` and the network.",
+                )
+                raise self._tap.report.fatal from error
+
+    def received(self, exchange: Exchange) -> Any:  # noqa: ANN401
+        """Count what an exchange cost, and return the reply."""
+        self.update_sync_costs(*exchange, None)
+        return decode(exchange[1])
 
     def attempt(self, request: requests.PreparedRequest) -> requests.Response:
-        """Send a request once, and raise the error that its answer stands for."""
-        return self._request(request, None)
+        """Send a request once, when the rate windows allow, and raise the error that its answer stands for.
+
+        A request that is refused for the rate limit, or for a token that can be renewed, is sent again.
+
+        Raises:
+            WaitTooLongError: A rate window is closed for longer than `max_wait_seconds`.
+        """
+        try:
+            return self._admitted(request)
+        except CredentialsError:
+            if not self._tap.authenticator.renew(request):
+                raise
+        return self._admitted(self._tap.authenticator(request))
+
+    def _admitted(self, request: requests.PreparedRequest) -> requests.Response:
+        """Send a request as soon as there is room for it, again if it is refused for the rate limit."""
+        tap = self._tap
+        refusal: RetriableAPIError | None = None
+        for _ in range(MAX_REFUSALS):
+            with tap.limiter.request(self.path) as ticket, tap.lanes.lane(self.priority):
+                if tap.report.fatal:
+                    raise tap.report.fatal
+                tap.limiter.sending(self.path, ticket)
+                response = self._send(request)
+                ticket.headers, ticket.retry_after = response.headers, refused_for(response)
+                try:
+                    self.validate_response(response)
+                except RateLimitedError as error:
+                    refusal = error
+                except CredentialsError as error:
+                    if not tap.authenticator.renewable:
+                        tap.report.fatal = error  # before anybody else sends a request with them
+                    raise
+                else:
+                    return response
+        assert refusal  # noqa: S101
+        raise refusal
+
+    def _send(self, request: requests.PreparedRequest) -> requests.Response:
+        session = self.requests_session
+        settings = session.merge_environment_settings(request.url, {}, None, None, None)
+        response = session.send(request, timeout=self.timeout, allow_redirects=False, **settings)
+        tags: dict[str, Any] = {metrics.Tag.STREAM: self.name, metrics.Tag.HTTP_STATUS_CODE: response.status_code}
+        seconds = response.elapsed.total_seconds()
+        metrics.log(self.metrics_logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, seconds, tags))
+        return response
 
     def fetch(self, request: PageRequest) -> Page:
-        """Ask for a page.
+        """Ask for a page, or take it from those asked for.
 
         Raises:
             TypeError: The reply is of an unknown form; other errors as those of ``ask``.
         """
-        page = self.read_page(self.ask(self.page_parameters(request)))
+        coming = self._ahead.take(request) if self._ahead else None
+        if coming:
+            with self._tap.baton.laid_down():
+                exchange = coming.result()
+        else:
+            exchange = self.send_for(request)
+        page = self.read_page(self.received(exchange))
         if not all(isinstance(record, dict) for record in page.records):
             raise TypeError("a row is no object")
         return page
+
+    def send_for(self, request: PageRequest) -> Exchange:
+        """Ask for a page. Safe to call from several threads."""
+        return self.exchange(self.page_parameters(request))
 
     def page_parameters(self, request: PageRequest) -> dict[str, Any]:
         """Return what to send for one page: for a list that comes whole, no page number."""
@@ -240,8 +392,8 @@ class ApolloStream(RESTStream[None]):
     @override
     def validate_response(self, response: requests.Response) -> None:
         self._tap.reached = True
-        self._tap.windows[self.path] = read_windows(response.headers) or self._tap.windows.get(self.path, [])
         raise_for_reply(response, self.endpoint, self.remedy, self._tap.credential)
+        self._tap.lanes.answered()
 
     def read_page(self, reply: Any) -> Page:  # noqa: ANN401
         """Return the page in a reply: for a list that comes whole, all of its rows."""
@@ -308,7 +460,9 @@ class ApolloStream(RESTStream[None]):
             return
         began, delivered = time.monotonic(), 0
         walk = self.new_walk(context)
-        self._reading = Reading(walk, self.fetch, self.page_limit(context))
+        limiter, depth = self._tap.limiter, cast("int", self.config["max_concurrent_requests"])
+        self._ahead = LookAhead(self.send_for, depth, lambda: limiter.room(self.path))
+        self._reading = Reading(walk, self.fetch, self.page_limit(context), self._ahead)
         with self.reporting(), self.get_http_request_counter() as requests_sent:
             for rows in self._reading:
                 requests_sent.increment()
@@ -330,18 +484,24 @@ class ApolloStream(RESTStream[None]):
         except ForbiddenError as error:
             report.forbidden(self.name, error.message)
         except ApolloError as error:
-            report.failed(self.name, error.message)
+            if error is not report.fatal:
+                report.failed(self.name, error.message)
+        except WaitTooLongError as error:
+            report.incomplete(self.name, self.waits_too_long(error))
         except FilterIgnoredError as error:
             report.failed(self.name, f"Apollo ignores the filter {error}: rather nothing than the wrong records.")
         except UNKNOWN_FORM as error:
             report.failed(self.name, f"{self.endpoint} gave a reply of an unknown form ({type(error).__name__}).")
         except (RetriableAPIError, requests.RequestException) as error:
-            if self._tap.reached or isinstance(error, requests.ReadTimeout):  # it answers, if slowly
-                report.failed(self.name, f"{self.describe(error)}, {MAX_TRIES} times in a row.")
-            else:
-                report.fatal = ApolloError(
-                    f"Apollo cannot be reached at {self.url_base}: check the setting `api_url` and the network.",
-                )
+            report.failed(self.name, f"{self.describe(error)}, {MAX_TRIES} times in a row.")
+
+    def waits_too_long(self, error: WaitTooLongError) -> str:
+        """Say that a rate window is closed for longer than the run may wait."""
+        limit = self.config["max_wait_seconds"]
+        return (
+            f"the rate limit of {self.endpoint} is used up for another {error.seconds:,.0f} s, longer than "
+            f"`max_wait_seconds` ({limit:,}); the next run goes on"
+        )
 
     def read_all(self) -> list[Record]:
         """Return all rows as Apollo gives them, for a stream that needs them to read its own.
@@ -409,18 +569,8 @@ class ApolloStream(RESTStream[None]):
 
     @override
     def backoff_wait_generator(self) -> Generator[float, Any, None]:
-        """Yield the seconds to wait: what Apollo says, else 1, 2, 4, 8 ...
-
-        Raises:
-            ApolloError: Apollo says to wait longer than ``MAX_WAIT``.
-        """
-        error = yield 0  # primes the generator; backoff sends it each failure
-        for attempt in itertools.count():
-            named = error.retry_after if isinstance(error, TransientError) else None
-            wait = 2**attempt if named is None else named
-            if wait > MAX_WAIT:
-                raise ApolloError(f"Apollo asks to wait {wait:,} s for its rate limit; longer than the tap waits.")
-            error = yield wait
+        """Yield the seconds to wait: 1, 2, 4, 8; the windows of the rate limit are waited for elsewhere."""
+        return backoff.expo()
 
     @override
     def backoff_handler(self, details: Details) -> None:

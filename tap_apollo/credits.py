@@ -88,8 +88,10 @@ class Limits:
 class Spending:
     """Credits spent per day, kept in the state, and the billing cycle as Apollo last gave it."""
 
-    def __init__(self, state: dict[str, Any], today: Callable[[], datetime.date], meter: Meter | None = None) -> None:
-        """Take up a state, which is changed in place.
+    def __init__(
+        self, state: Mapping[str, Any], today: Callable[[], datetime.date], meter: Meter | None = None
+    ) -> None:
+        """Take up a state.
 
         Args:
             state: What an earlier run left here, or an empty mapping.
@@ -99,16 +101,20 @@ class Spending:
         Raises:
             ValueError: The state is not what an earlier run left.
         """
-        self._days = state.setdefault("days", {})
         self._today = today
+        self._cycle = state.get("cycle")
         if meter and meter.start and meter.end:
-            state["cycle"] = [meter.start.isoformat(), meter.end.isoformat()]
-        self._since = self._first_day(state.get("cycle"), today())
-        for day, spent in list(self._days.items()):
-            if not isinstance(spent, int) or spent < 0:
-                raise ValueError("its figures are no credits")
-            if datetime.date.fromisoformat(day) < self._since:
-                del self._days[day]
+            self._cycle = [meter.start.isoformat(), meter.end.isoformat()]
+        since = self._first_day(self._cycle, today())
+        self._days = {
+            day: spent for day, spent in state.get("days", {}).items() if datetime.date.fromisoformat(day) >= since
+        }
+        if not all(isinstance(spent, int) and spent >= 0 for spent in self._days.values()):
+            raise ValueError("its figures are no credits")
+
+    def to_state(self) -> dict[str, Any]:
+        """Return what a later run takes up, as JSON."""
+        return {"days": dict(self._days), **({"cycle": self._cycle} if self._cycle else {})}
 
     @staticmethod
     def _first_day(cycle: Any, today: datetime.date) -> datetime.date:  # noqa: ANN401
@@ -195,6 +201,11 @@ class Ledger:
             kept = f", of which `credit_reserve` keeps {limits.reserve:,}" if limits.reserve else ""
             parts.append(f"the team has {self.balance:,} credits left{kept}")
         return f"{'; '.join(parts)}."
+
+    def to_state(self) -> dict[str, Any]:
+        """Return what a later run has to know, as JSON."""
+        with self._lock:
+            return self._spending.to_state()
 
     def exhaust(self) -> None:
         """Note that Apollo refused a request for want of credits."""

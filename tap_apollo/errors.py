@@ -15,6 +15,8 @@ import requests
 from singer_sdk.exceptions import RetriableAPIError
 from urllib3.exceptions import NewConnectionError
 
+from tap_apollo.rate_limits import MINUTE, NAMES
+
 
 class ApolloError(click.ClickException):
     """What ends a stream or the run, in one line for the user; the command line shows it without a traceback."""
@@ -62,13 +64,24 @@ class SyncError(ApolloError):
 
 
 class TransientError(RetriableAPIError):
-    """A fault that may pass: worth another try, after ``retry_after`` seconds if Apollo named them."""
+    """A fault that may pass: worth another try."""
 
-    @property
-    def retry_after(self) -> int | None:
-        """Seconds until the exhausted rate window opens again, as Apollo's ``retry-after`` says."""
-        value = "" if self.response is None else self.response.headers.get("retry-after", "")
-        return int(value) if value.isdecimal() else None
+
+class RateLimitedError(TransientError):
+    """The rate limit is reached, by this run or by somebody else of the team."""
+
+
+def refused_for(response: requests.Response) -> int | None:
+    """Return for how many seconds Apollo refuses requests, if it does for the rate limit; else None.
+
+    ``retry-after`` says it; without, the window that the message names is taken for just opened.
+    """
+    if response.status_code != HTTPStatus.TOO_MANY_REQUESTS or "paying teams" in response.text:
+        return None
+    named = response.headers.get("retry-after", "")
+    if named.isdecimal():
+        return int(named)
+    return next((seconds for seconds, name in reversed(NAMES.items()) if f"per {name}" in response.text), MINUTE)
 
 
 def decode(response: requests.Response) -> Any:  # noqa: ANN401
@@ -97,14 +110,17 @@ def raise_for_reply(response: requests.Response, endpoint: str, remedy: str, cre
     Raises:
         CredentialsError: 401.
         ForbiddenError: 403 from Apollo itself, or its twin, a 422 with code API_INACCESSIBLE.
-        TransientError: 429, 5xx, an HTML page from the proxy, a body that is not JSON.
+        RateLimitedError: 429.
+        TransientError: 5xx, an HTML page from the proxy, a body that is not JSON or is an error in spite of its status.
         OutOfCreditsError: 422 for want of credits, in its several forms.
         GoneError: 404, 410, or a 422 that says the record is not there.
         RequestError: Any other refusal; of redirects, RedirectError.
     """
     status = response.status_code
     if status < HTTPStatus.MULTIPLE_CHOICES:
-        decode(response)
+        content = decode(response)
+        if isinstance(content, dict) and (content.get("error") or content.get("status") == "failed"):
+            raise TransientError(f"the reply is an error with status {status}", response)
         return
     reply = _read(response)
     code = reply.get("error_code") or _details(reply).get("code")
@@ -112,7 +128,7 @@ def raise_for_reply(response: requests.Response, endpoint: str, remedy: str, cre
         hint = "; access tokens expire after 30 days" if credential == "access_token" else ""
         raise CredentialsError(f"Apollo does not accept the credentials (401): check `{credential}`{hint}.")
     if status == HTTPStatus.TOO_MANY_REQUESTS and "paying teams" not in response.text:
-        raise TransientError("rate limit reached (429)", response)
+        raise RateLimitedError("rate limit reached (429)", response)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise TransientError(f"server error ({status})", response)
     if status == HTTPStatus.FORBIDDEN and _is_html(response):

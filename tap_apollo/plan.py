@@ -13,7 +13,7 @@ from singer_sdk.exceptions import RetriableAPIError
 
 from tap_apollo.credits import LimitReachedError
 from tap_apollo.errors import ApolloError, CredentialsError, ForbiddenError
-from tap_apollo.rate_limits import DAY, HOUR, MINUTE, seconds_for
+from tap_apollo.rate_limits import NAMES, WaitTooLongError, seconds_for
 from tap_apollo.streams.credit import CreditStream
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 #: Columns of the table that hold numbers.
 _NUMBERS = range(2, 6)
-
-_WINDOWS = {MINUTE: "minute", HOUR: "hour", DAY: "day"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +64,7 @@ class StreamPlan:
             "credits": known.credits if known else 0,
             "minutes": self.minutes,
             "note": (known.note if known else "") or None,
-            "windows": {_WINDOWS[one.seconds]: {"limit": one.limit, "left": one.left} for one in self.windows},
+            "windows": {NAMES[one.seconds]: {"limit": one.limit, "left": one.left} for one in self.windows},
         }
 
 
@@ -89,8 +87,8 @@ class Plan:
 
     @property
     def minutes(self) -> int:
-        """How long the sync takes, in started minutes."""
-        return math.ceil(sum(one.seconds for one in self.streams) / 60)
+        """How long the sync takes, in started minutes: as long as its slowest stream."""
+        return math.ceil(max((one.seconds for one in self.streams), default=0) / 60)
 
     @property
     def wanted(self) -> int:
@@ -179,12 +177,14 @@ def _plan(tap: TapApollo, stream: ApolloStream) -> StreamPlan:
     except ForbiddenError as error:
         problem = error.message
     except ApolloError as error:
+        if error is tap.report.fatal:
+            raise
         problem = error.message
+    except WaitTooLongError as error:
+        problem = f"{stream.waits_too_long(error)}."
     except (RetriableAPIError, requests.RequestException) as error:
         problem = f"{stream.describe(error)}."
-        if not tap.reached:
-            raise ApolloError(f"Apollo cannot be reached at {stream.url_base}: check `api_url`.") from error
-    windows = tap.windows.get(stream.path, [])
+    windows = tap.limiter.readings(stream.path)
     count = outlook.requests if outlook else 0
     seconds = max(seconds_for(count, windows), count * (time.monotonic() - began)) if count else 0
     return StreamPlan(stream.name, outlook, windows, seconds, problem)
@@ -209,4 +209,4 @@ def _cells(plan: StreamPlan) -> tuple[str, ...]:
 
 def _left(windows: Iterable[Reading]) -> str:
     left = {one.seconds: one.left for one in windows}
-    return "/".join(f"{left[seconds]:,}" if seconds in left else "-" for seconds in _WINDOWS) if left else ""
+    return "/".join(f"{left[seconds]:,}" if seconds in left else "-" for seconds in NAMES) if left else ""

@@ -47,14 +47,43 @@ SETTINGS = th.PropertiesList(
         th.StringType(pattern=_CREDENTIAL),
         secret=True,
         title="API key",
-        description="Apollo API key, sent as `x-api-key`. This or `access_token` is needed.",
+        description="Apollo API key, sent as `x-api-key`. This or OAuth tokens are needed.",
     ),
     th.Property(
         "access_token",
         th.StringType(pattern=_CREDENTIAL),
         secret=True,
         title="Access token",
-        description="OAuth access token, sent as a bearer token, in place of `api_key`.",
+        description="OAuth access token, in place of `api_key`; lasts 30 days.",
+    ),
+    th.Property(
+        "refresh_token",
+        th.StringType(pattern=_CREDENTIAL),
+        secret=True,
+        title="Refresh token",
+        description=(
+            "OAuth refresh token, by which expired access tokens are renewed; needs `client_id` and `client_secret`."
+        ),
+    ),
+    th.Property(
+        "client_id",
+        th.StringType(pattern=_CREDENTIAL),
+        secret=True,
+        title="Client id",
+        description="Id of the OAuth app that the tokens are for.",
+    ),
+    th.Property(
+        "client_secret",
+        th.StringType(pattern=_CREDENTIAL),
+        secret=True,
+        title="Client secret",
+        description="Secret of the OAuth app that the tokens are for.",
+    ),
+    th.Property(
+        "oauth_token_file",
+        th.StringType(min_length=1),
+        title="OAuth token file",
+        description="File that keeps renewed tokens for the next run: renewing revokes the old ones.",
     ),
     th.Property(
         "api_url",
@@ -108,6 +137,22 @@ SETTINGS = th.PropertiesList(
         default={},
         title="Max pages",
         description='Most pages to read per stream and sync, such as {"contacts": 30}.',
+    ),
+    th.Property(
+        "max_concurrent_requests",
+        th.IntegerType(minimum=1, maximum=100),
+        default=4,
+        title="Max concurrent requests",
+        description="Most requests in flight at once: of streams side by side, and of pages read ahead.",
+    ),
+    th.Property(
+        "max_wait_seconds",
+        th.IntegerType(minimum=0),
+        default=3900,
+        title="Max wait seconds",
+        description=(
+            "Longest wait for a rate window; a stream that would have to wait longer ends, and the next run goes on."
+        ),
     ),
     th.Property(
         "request_timeout",

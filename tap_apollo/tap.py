@@ -9,10 +9,13 @@ import io
 import json
 import logging
 import sys
+from concurrent.futures import Future
+from http.cookiejar import DefaultCookiePolicy
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 import click
 import requests
+from requests.adapters import HTTPAdapter
 from singer_sdk import Stream, Tap
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 
@@ -22,6 +25,8 @@ from tap_apollo.client import UNKNOWN_FORM
 from tap_apollo.credits import Ledger, Limits, Spending, read_meter
 from tap_apollo.errors import ApolloError, ForbiddenError, SettingsError
 from tap_apollo.plan import make_plan
+from tap_apollo.pool import Baton, Lanes, run
+from tap_apollo.rate_limits import Limiter
 from tap_apollo.records import timestamp
 from tap_apollo.report import SyncReport
 from tap_apollo.streams import CREDIT_STREAMS, PAGED, STREAMS
@@ -38,7 +43,6 @@ if TYPE_CHECKING:
     from tap_apollo.auth import Auth
     from tap_apollo.client import ApolloStream
     from tap_apollo.credits import Meter
-    from tap_apollo.rate_limits import Reading
 
 
 #: Where the state holds what was spent, beside the bookmarks of the streams.
@@ -80,8 +84,9 @@ class TapApollo(Tap):
         Raises:
             SettingsError: A setting is missing, unknown or impossible.
         """
-        self._lookups: dict[str, list[Record]] = {}
-        self.windows: dict[str, list[Reading]] = {}
+        self._lookups: dict[str, Future[list[Record]]] = {}
+        self._ledger: Ledger | None = None
+        self.baton = Baton()
         try:
             super().__init__(parse_env_config=parse_env_config, **arguments)
         except ValueError as error:
@@ -101,18 +106,36 @@ class TapApollo(Tap):
 
     @functools.cached_property
     def session(self) -> requests.Session:
-        """The connections of the run."""
-        return requests.Session()
+        """The connections of the run; cookies, which Apollo sets, are not kept."""
+        session = requests.Session()
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        session.mount("https://", HTTPAdapter(pool_maxsize=self.config["max_concurrent_requests"]))
+        session.mount("http://", HTTPAdapter(pool_maxsize=self.config["max_concurrent_requests"]))
+        return session
 
     @functools.cached_property
     def authenticator(self) -> Auth:
         """The credentials of the run."""
-        return authenticator(self.config)
+        return authenticator(self.config, self.logger)
+
+    @functools.cached_property
+    def limiter(self) -> Limiter:
+        """What keeps requests within Apollo's rate windows."""
+        return Limiter(self.config["max_wait_seconds"], self._tell_of_wait)
+
+    def _tell_of_wait(self, endpoint: str, seconds: float) -> None:
+        until = datetime.datetime.now(tz=datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+        self.logger.info("%s waits for its rate limit until %s UTC.", endpoint.lstrip("/"), f"{until:%H:%M:%S}")
+
+    @functools.cached_property
+    def lanes(self) -> Lanes:
+        """What bounds the requests in flight."""
+        return Lanes(self.config["max_concurrent_requests"])
 
     @property
     def credential(self) -> str:
         """The setting that holds the credentials."""
-        return "api_key" if "api_key" in self.config else "access_token"
+        return next(name for name in ("api_key", "refresh_token", "access_token") if self.config.get(name))
 
     @functools.cached_property
     def report(self) -> SyncReport:
@@ -125,19 +148,40 @@ class TapApollo(Tap):
         Raises:
             ApolloError: They cannot be read.
         """
-        if stream not in self._lookups:
-            self._lookups[stream] = cast("ApolloStream", self.streams[stream]).read_all()
-        return self._lookups[stream]
+        future = self._lookups.get(stream)
+        if future is None:
+            future = self._lookups[stream] = Future()
+            try:
+                future.set_result(STREAMS[stream](self).read_all())
+            except BaseException as error:  # noqa: BLE001
+                future.set_exception(error)
+        with self.baton.laid_down():
+            return future.result()
 
-    @functools.cached_property
+    @property
     def ledger(self) -> Ledger:
         """What the run may spend and has spent; the first to ask reads the team's balance, which is free.
 
         Raises:
             ApolloError: The state does not tell what was spent in this cycle.
         """
+        if self._ledger is None:
+            self._ledger = self._open_ledger()
+        return self._ledger
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether any stream has asked for the ledger yet."""
+        return self._ledger is not None
+
+    def _open_ledger(self) -> Ledger:
+        """Return a ledger with what the state and Apollo tell.
+
+        Raises:
+            ApolloError: The state does not tell what was spent in this cycle.
+        """
         meter = self._read_meter()
-        state = self.state.setdefault("bookmarks", {}).setdefault(SPENDING, {})
+        state = self.state.get("bookmarks", {}).get(SPENDING, {})
         try:
             spending = Spending(state, _today, meter)
         except (AttributeError, TypeError, ValueError) as error:
@@ -158,6 +202,10 @@ class TapApollo(Tap):
             self.config["credit_reserve"],
         )
         return Ledger(limits, spending, meter)
+
+    def note_spending(self) -> None:
+        """Write into the state what was spent."""
+        self.state.setdefault("bookmarks", {})[SPENDING] = self.ledger.to_state()
 
     def _read_meter(self) -> Meter | None:
         """Return the team's balance, or None where it may not be read, which is said."""
@@ -287,10 +335,31 @@ class TapApollo(Tap):
 
     @override  # type: ignore[misc]
     def sync_all(self) -> None:
-        super().sync_all()
-        if "ledger" in self.__dict__:
+        """Sync the selected streams side by side: one that waits for its rate window does not hold up the others."""
+        self._reset_state_progress_markers()
+        self._set_compatible_replication_methods()
+        if self.state:
+            self.state_writer.write_state(self.state)
+        streams = [one for one in self.streams.values() if one.selected or one.has_selected_descendents]
+        one_by_one = {*CREDIT_STREAMS, *AFTER_CREDIT_STREAMS}
+        groups = [[one] for one in streams if one.name not in one_by_one and one.parent_stream_type is None]
+        groups.append([one for one in streams if one.name in one_by_one])
+        for priority, group in enumerate(groups):
+            for stream in group:
+                cast("ApolloStream", stream).priority = priority
+        _ = self.session, self.authenticator, self.limiter, self.lanes, self.report  # before several threads ask
+        run([functools.partial(self._sync_in_turn, group) for group in groups if group], self.baton)
+        for stream in streams:
+            stream.log_sync_costs()
+        if self.has_ledger:
             self.logger.info("%s", self.ledger.summary())
         self.report.raise_for_failures()
+
+    def _sync_in_turn(self, streams: list[Stream]) -> None:
+        for stream in streams:
+            if self.report.fatal is None:
+                stream.sync()
+                stream.finalize_state_progress_markers()
 
     @override  # type: ignore[misc]
     def run_connection_test(self) -> bool:
@@ -302,6 +371,7 @@ class TapApollo(Tap):
     @override
     def _handle_termination(self, signum: int, frame: Any) -> None:
         """Keep the last state, and end as a process does that a signal ended: the sync is not complete."""
+        self.baton.drop()
         try:
             super()._handle_termination(signum, frame)
         except SystemExit:

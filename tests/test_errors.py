@@ -23,6 +23,7 @@ from tap_apollo.errors import (
     decode,
     never_arrived,
     raise_for_reply,
+    refused_for,
 )
 
 if TYPE_CHECKING:
@@ -75,10 +76,22 @@ def test_a_good_reply_is_decoded_once() -> None:
     assert decode(response) is decode(response)
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("", None), ("soon", None)])
-def test_the_wait_that_apollo_names(header: str, seconds: int | None) -> None:
-    assert TransientError("", reply(429, "", **{"retry-after": header})).retry_after == seconds
-    assert TransientError("").retry_after is None
+@pytest.mark.parametrize(
+    ("header", "body", "seconds"),
+    [
+        ("7", {}, 7),
+        ("", {"message": "The maximum number of api calls allowed is 400 times per hour."}, 3600),
+        ("soon", {"message": "... 2000 times per day ..."}, 86_400),
+        ("", "too many", 60),
+    ],
+)
+def test_the_wait_that_apollo_names(header: str, body: Any, seconds: int) -> None:
+    assert refused_for(reply(429, body, **{"retry-after": header})) == seconds
+
+
+def test_what_is_no_rate_limit_names_no_wait() -> None:
+    assert refused_for(reply(503, "", **{"retry-after": "7"})) is None
+    assert refused_for(reply(429, {"message": "This endpoint is only available to paying teams"})) is None
 
 
 UPGRADE = "<a href='https://app.apollo.io/#/settings/plans/upgrade'>Upgrade your plan</a>"

@@ -112,7 +112,7 @@ def test_a_lasting_fault_fails_its_stream_and_the_run_but_not_the_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     own.faults.add("status", action="contacts/search", status=500, after=1)
-    run = sync(own, "contacts", "users")
+    run = sync(own, "contacts", "users", max_concurrent_requests=1)
     assert isinstance(run.error, SyncError)
     assert "contacts" in run.error.message
     assert len(run.records["contacts"]) == 100
@@ -152,17 +152,24 @@ def test_a_slow_stream_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
     assert any("`request_timeout`" in line for line in warnings(caplog))
 
 
-def test_a_wait_longer_than_an_hour_ends_the_stream_at_once(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_window_closed_for_longer_than_the_run_may_wait_ends_the_stream_cleanly(
     caplog: pytest.LogCaptureFixture,
+    strict: bool,  # noqa: FBT001
 ) -> None:
-    monkeypatch.setattr(client, "MAX_WAIT", 30)
-    with Sandbox(Settings(contacts=250, limit=("contacts/search=1/0/0",))).serve() as limited:
-        run = sync(limited, "contacts", "users")
-        assert limited.ledger.as_dict()["requests"]["contacts/search"] == 2
-    assert isinstance(run.error, SyncError)
+    with Sandbox(Settings(contacts=350, limit=("contacts/search=200/2/0",))).serve() as limited:
+        run = sync(limited, "contacts", "users", max_wait_seconds=30, strict=strict)
+        assert limited.ledger.rate_limited_total == 0
+        arrived, state = {*run.ids("contacts")}, run.state
+        for _ in range(3):
+            limited.reset()
+            again = sync(limited, "contacts", state=state, max_wait_seconds=30)
+            arrived, state = arrived | {*again.ids("contacts")}, again.state
+        assert arrived == {*limited.world.contacts.ids}
+    assert (run.error is not None) == strict
     assert run.records["users"]
-    assert any("asks to wait" in line for line in warnings(caplog))
+    assert len(run.records["contacts"]) == 200
+    assert any("contacts/search is used up for another" in line for line in warnings(caplog))
 
 
 def test_oauth_reads_with_a_token_and_names_oauth_scopes(caplog: pytest.LogCaptureFixture) -> None:
@@ -263,20 +270,6 @@ def test_a_redirect_is_not_followed(own: Sandbox, caplog: pytest.LogCaptureFixtu
     run = sync(own, "users")
     assert isinstance(run.error, SyncError)
     assert any("`api_url`" in line for line in warnings(caplog))
-
-
-def test_a_rate_limit_is_waited_out_as_apollo_says(
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.undo()  # here the wait is real: a minute window, at sixty times its speed
-    with Sandbox(Settings(contacts=250, limit=("contacts/search=2/0/0",), clock_speed=60)).serve() as limited:
-        run = sync(limited, "contacts")
-        ledger = limited.ledger.as_dict()
-    assert run.error is None
-    assert len({*run.ids("contacts")}) == 250
-    said = [line for line in warnings(caplog) if "rate limit reached (429)" in line]
-    assert len(said) == ledger["rate_limited_total"] > 0
 
 
 def test_a_list_past_the_display_limit_is_read_as_far_as_it_goes_and_said(

@@ -185,4 +185,6 @@ def test_an_apollo_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
     config = {"api_key": "k", "api_url": "http://127.0.0.1:9/api/v1"}
     done = tap("--plan", config=config, folder=tmp_path)
     assert done.returncode == 1
-    assert last_line(done) == "Error: Apollo cannot be reached at http://127.0.0.1:9/api/v1: check `api_url`."
+    assert last_line(done) == (
+        "Error: Apollo cannot be reached at http://127.0.0.1:9/api/v1: check the setting `api_url` and the network."
+    )

@@ -124,7 +124,7 @@ def _tap(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def test_state_comes_after_every_page_and_stays_small(own: Sandbox) -> None:
-    run = sync(own, "contacts", "accounts")
+    run = sync(own, "contacts", "accounts", max_concurrent_requests=1)
     pages = requests(own, "contacts/search") + requests(own, "accounts/search")
     assert len(run.states) >= pages
     assert max(len(json.dumps(state)) for state in run.states) < 20_000

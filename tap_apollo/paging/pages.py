@@ -31,6 +31,10 @@ class PageRequest:
     per_page: int = PER_PAGE
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    def is_like(self, other: PageRequest) -> bool:
+        """Whether both ask for the same rows."""
+        return (self.number, self.per_page) == (other.number, other.per_page) and self.parameters == other.parameters
+
     @property
     def first(self) -> int:
         """The position, counted from 0, of the page's first row in the list."""

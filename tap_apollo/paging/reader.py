@@ -131,6 +131,16 @@ class ListReader:
         self.out_of_reach = self._request is None
         return self._request
 
+    def ahead(self, count: int) -> list[PageRequest]:
+        """Return the pages that follow the one just asked for, if nothing unexpected is on it."""
+        request = self._request
+        if request is None or self.careful or self.total is None or request.first != self.position:
+            return []
+        end = min(self.total, self._display_limit)
+        numbers = range(request.number + 1, request.number + 1 + count)
+        following = [dataclasses.replace(request, number=number) for number in numbers]
+        return [one for one in following if one.first < end and one.first + one.per_page <= self._display_limit]
+
     def take(self, page: Page) -> None:
         """Note a page, leave in it what has not come before, and move on."""
         if (request := self._request) is None:

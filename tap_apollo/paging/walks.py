@@ -144,6 +144,9 @@ class Walk(Protocol):
     def pages(self) -> Pages:
         """Yield the pages wanted, be sent those that came, return the outcome."""
 
+    def ahead(self, count: int) -> list[PageRequest]:
+        """Return pages likely to be wanted after the one just yielded; none if their order of service matters."""
+
 
 class OnePage:
     """The walk of a list that comes whole, or, asked for no page, of nothing."""
@@ -161,6 +164,10 @@ class OnePage:
             page = yield PageRequest()
             seen += len(page.records)
         return Outcome(seen, seen, verified=True)
+
+    def ahead(self, count: int) -> list[PageRequest]:  # noqa: ARG002
+        """Return nothing: there is one page."""
+        return []
 
 
 class ListWalk:
@@ -188,6 +195,7 @@ class ListWalk:
         self._listing = listing
         self._covered = covered
         self._stops = deque(stops)
+        self._resumed = bool(self._stops)
         self._witnesses = tuple(witnesses)
         self._tally = Tally()
         self._reader = self._new_reader()
@@ -218,6 +226,12 @@ class ListWalk:
         return [now, *self._stops][:MOST_STOPS]
 
     # The walk
+
+    def ahead(self, count: int) -> list[PageRequest]:
+        """Return pages likely to be wanted: of a whole list that is read from its front, whose rows are counted."""
+        if self._covered or self._resumed:
+            return []
+        return self._reader.ahead(count)
 
     def pages(self) -> Pages:
         """Walk: see the module."""

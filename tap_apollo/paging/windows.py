@@ -127,6 +127,10 @@ class WindowWalk:
         witnesses = self._last if self._reader.position else ()
         return WindowStop(tuple(self._todo), self._reader.resume_at, self._reader.total, witnesses)
 
+    def ahead(self, count: int) -> list[PageRequest]:
+        """Return pages likely to be wanted: of a list that is read from its front, whose rows are counted."""
+        return [] if self._total is None else self._reader.ahead(count)
+
     def pages(self) -> Pages:
         """Walk: see the module on walks."""
         yield from self._all_windows()

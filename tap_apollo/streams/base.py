@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import functools
 import heapq
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
@@ -364,18 +363,27 @@ class CustomFieldsMixin(ApolloStream):
 
     modality: ClassVar[str]
 
+    #: Once read, the names of the custom fields, or None where they may not be read.
+    _labels: tuple[CustomFieldLabels | None, ...] = ()
+
     @override
     def shaped(self, row: Record, context: Context | None) -> Record:
         record = super().shaped(row, context)
         values = record.get("typed_custom_fields")
         if values is not None and self.config["custom_fields"] == "labels":
-            record["custom_fields"] = values and self._labels and self._labels.resolve(values)
-            self.tell(self._labels.news() if values and self._labels else ())
+            labels = self._known_labels() if values else None
+            record["custom_fields"] = labels.resolve(values) if labels else values and None
+            self.tell(labels.news() if labels else ())
         return record
 
-    @functools.cached_property
-    def _labels(self) -> CustomFieldLabels | None:
-        """The names of the custom fields, or None where they may not be read."""
+    def _known_labels(self) -> CustomFieldLabels | None:
+        """Return the names of the custom fields, read with the first record that has any."""
+        if not self._labels:
+            self._labels = (self._read_labels(),)
+        return self._labels[0]
+
+    def _read_labels(self) -> CustomFieldLabels | None:
+        """Return the names of the custom fields, or None where they may not be read."""
         try:
             return CustomFieldLabels(self._tap.lookup("custom_fields"), self.modality)
         except ForbiddenError as error:

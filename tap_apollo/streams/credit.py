@@ -207,8 +207,9 @@ class CreditStream(ApolloStream):
             except OutOfCreditsError:
                 self.ledger.exhaust()
                 self.limited("Apollo says that the team's credits are used up")
-        self.checkpoint()
-        self._close(delivered, time.monotonic() - began)
+        if self._tap.has_ledger:
+            self.checkpoint()
+            self._close(delivered, time.monotonic() - began)
 
     def limited(self, limit: str) -> None:
         """Note a limit that was reached, and what is left to do."""
@@ -234,6 +235,7 @@ class CreditStream(ApolloStream):
 
     def checkpoint(self) -> None:
         """Write the state, which knows of everything that is written and paid for."""
+        self._tap.note_spending()
         self._tap.state_writer.write_state(self.tap_state)
 
     @override
@@ -383,6 +385,7 @@ def read_for(buyer: CreditStream, source: ApolloStream) -> Iterator[list[Record]
         buyer: The stream that buys.
         source: A borrowed stream object, not the one that the run reads.
     """
+    source.priority = buyer.priority
 
     def fetch(request: PageRequest) -> Page:
         buyer.allow(buyer.unit_price)
