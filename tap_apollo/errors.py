@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 import click
+import msgspec
 import requests
 from singer_sdk.exceptions import RetriableAPIError
 from urllib3.exceptions import NewConnectionError
@@ -92,8 +93,8 @@ def decode(response: requests.Response) -> Any:  # noqa: ANN401
     """
     if not hasattr(response, "decoded"):
         try:
-            response.decoded = response.json()  # type: ignore[attr-defined]
-        except ValueError:
+            response.decoded = msgspec.json.decode(response.content)  # type: ignore[attr-defined]
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise TransientError("the reply is not JSON", response) from None
     return response.decoded  # type: ignore[attr-defined]
 

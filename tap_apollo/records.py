@@ -17,7 +17,10 @@ from tap_apollo.schemas import LEFT_OUT
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    Shape = Callable[[Any], Any]
+    Convert = Callable[[Any], Any]
+
+    #: The types whose values stay as they are, and what converts those of others.
+    Shape = tuple[frozenset[type], Convert]
 
 #: What Apollo sends in place of an address that the team has not revealed.
 PLACEHOLDER_EMAIL = "email_not_unlocked@domain.com"
@@ -25,6 +28,9 @@ PLACEHOLDER_EMAIL = "email_not_unlocked@domain.com"
 #: What Apollo sends in place of a statistic it is still computing.
 PLACEHOLDER_NUMBER = "loading"
 
+
+#: The lengths of ``2024-01-26T23:21:22.406Z`` and ``2024-01-26T23:21:22.406+00:00``, as nearly all are written.
+_USUAL = frozenset({24, 29})
 
 _FRACTION = re.compile(r"\.(\d+)")
 _OFFSET = re.compile(r"([+-]\d\d)(\d\d)$")
@@ -38,6 +44,9 @@ def timestamp(value: str) -> str:
     Raises:
         ValueError: The text is no ISO 8601 date or timestamp.
     """
+    if len(value) in _USUAL and value[4] == value[7] == "-" and value[10] == "T" and value[23:] in {"Z", "+00:00"}:
+        datetime.datetime.fromisoformat(value[:23])
+        return f"{value[:23]}000+00:00"
     # Python 3.10 reads fractions of three and six digits and offsets with a colon only.
     value = _FRACTION.sub(lambda match: f".{match[1][:6]:0<6}", _OFFSET.sub(r"\1:\2", value.replace("Z", "+00:00")))
     moment = datetime.datetime.fromisoformat(value)
@@ -66,11 +75,15 @@ class RecordShaper:
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the record with the schema's properties only, each of its type or null."""
         shapes = self._shapes
-        if not self._known.issuperset(record):
-            for name in sorted(record.keys() - self._known):
+        shaped = {}
+        for name, value in record.items():
+            shape = shapes.get(name)
+            if shape is not None:
+                shaped[name] = value if type(value) in shape[0] and value != PLACEHOLDER_EMAIL else shape[1](value)
+            elif name not in self._known:
                 self._known.add(name)
                 self._news.append(f"property `{name}` is not in the schema and was not loaded")
-        return {name: shapes[name](value) for name, value in record.items() if name in shapes}
+        return shaped
 
     def news(self) -> list[str]:
         """Return, once each, what was lost since the last call: unknown properties and values of another type."""
@@ -84,12 +97,13 @@ class RecordShaper:
         """Return the function that shapes the values of one property."""
         kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
         kind = next(name for name in kinds if name != "null")
+        types: frozenset[type] = frozenset()
         if kind == "object":
             convert = _object(self._properties(f"{path}.", schema), frozenset(schema.get(LEFT_OUT, ())))
         elif kind == "array":
             convert = _array(self._property(f"{path}[]", schema["items"]))
         else:
-            convert = _SCALARS[schema.get("format", kind)]
+            types, convert = _SCALARS[schema.get("format", kind)]
 
         def shape(value: Any) -> Any:  # noqa: ANN401
             if value is None:
@@ -103,29 +117,38 @@ class RecordShaper:
                     self._news.append(f"`{path}` held a {type(value).__name__} that is no {expected}, loaded as null")
                 return None
 
-        return shape
+        return types | {type(None)}, shape
 
 
-def _object(shapes: Mapping[str, Shape], left_out: frozenset[str]) -> Shape:
+def _object(shapes: Mapping[str, Shape], left_out: frozenset[str]) -> Convert:
     def convert(value: Any) -> dict[str, Any]:  # noqa: ANN401
         if value == []:  # an empty map, as Apollo writes it in places
             return {}
         if not isinstance(value, dict):
             raise TypeError
-        # Unknown properties of a nested object are kept: it lands in one semi-structured column.
-        return {
-            name: shapes[name](item) if name in shapes else item for name, item in value.items() if name not in left_out
-        }
+        converted = {}
+        for name, item in value.items():
+            shape = shapes.get(name)
+            if shape is not None:
+                converted[name] = item if type(item) in shape[0] and item != PLACEHOLDER_EMAIL else shape[1](item)
+            elif name not in left_out:  # unknown ones are kept: the object lands in one semi-structured column
+                converted[name] = item
+        return converted
 
     return convert
 
 
-def _array(item: Shape) -> Shape:
-    def convert(value: Any) -> list[Any]:  # noqa: ANN401
+def _array(item: Shape) -> Convert:
+    types, convert = item
+
+    def convert_all(value: Any) -> list[Any]:  # noqa: ANN401
         # A bare value where a list belongs is a list of one.
-        return [item(element) for element in (value if isinstance(value, list) else [value])]
+        return [
+            element if type(element) in types and element != PLACEHOLDER_EMAIL else convert(element)
+            for element in (value if isinstance(value, list) else [value])
+        ]
 
-    return convert
+    return convert_all
 
 
 def _string(value: Any) -> str | None:  # noqa: ANN401
@@ -174,10 +197,10 @@ def _date(value: Any) -> str | None:  # noqa: ANN401
 
 
 _SCALARS: dict[str, Shape] = {
-    "string": _string,
-    "number": _number,
-    "integer": _integer,
-    "boolean": _boolean,
-    "date-time": _timestamp,
-    "date": _date,
+    "string": (frozenset({str}), _string),
+    "number": (frozenset(), _number),
+    "integer": (frozenset({int}), _integer),
+    "boolean": (frozenset({bool}), _boolean),
+    "date-time": (frozenset(), _timestamp),
+    "date": (frozenset(), _date),
 }

@@ -17,6 +17,7 @@ import click
 import requests
 from requests.adapters import HTTPAdapter
 from singer_sdk import Stream, Tap
+from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 
 from tap_apollo import checks, settings
@@ -57,6 +58,7 @@ class TapApollo(Tap):
 
     name = "tap-apollo"
     package_name = "tap-apollo"
+    message_writer_class = MsgSpecWriter
     config_jsonschema: ClassVar[dict[str, Any]] = copy.deepcopy(settings.SETTINGS)  # the SDK adds its own
     capabilities: ClassVar[list[Any]] = [
         TapCapabilities.CATALOG,
