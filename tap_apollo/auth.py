@@ -32,7 +32,7 @@ TOKEN_URL = "https://app.apollo.io/api/v1/oauth/token"  # noqa: S105
 #: Seconds before its end from which a token is renewed rather than used.
 EARLY = 60
 
-#: Seconds after which a renewal that another run has begun counts as dead.
+#: Seconds beyond its timeouts after which a renewal that another run has begun counts as dead.
 STALE = 60
 
 
@@ -78,17 +78,19 @@ class OAuth:
         """Take up the tokens: those in the file, if they descend from the one in the settings.
 
         Raises:
-            SettingsError: The file holds something else.
+            SettingsError: The file holds something else, or is where nothing can be written.
         """
         self._config = config
         self._logger = logger
         self._lock = threading.Lock()
-        self._file = Path(config["oauth_token_file"]) if config.get("oauth_token_file") else None
+        self._file = Path(config["oauth_token_file"]).expanduser() if config.get("oauth_token_file") else None
         self._origin = hashlib.sha256(str(config.get("refresh_token")).encode()).hexdigest()[:16]
         self._access: str | None = config.get("access_token")
         self._refresh: str | None = config.get("refresh_token")
         self._ends: float | None = None
         self.renewable = bool(self._refresh)
+        if self._file and not os.access(self._file.parent, os.W_OK):
+            raise SettingsError("`oauth_token_file` is in a folder that is not there or cannot be written to.")
         self._load()
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
@@ -178,7 +180,8 @@ class OAuth:
             )
         except (OSError, LookupError, TypeError, ValueError) as error:
             raise SettingsError(
-                f"`oauth_token_file` holds no tokens of this tap ({type(error).__name__}): remove the file.",
+                f"`oauth_token_file` holds no tokens of this tap ({type(error).__name__}): remove the file, and authorize "
+                "the app again if its refresh token is lost with it.",
             ) from None
         if origin == self._origin:
             self._access, self._refresh, self._ends = access, refresh, ends
@@ -190,7 +193,7 @@ class OAuth:
             "expires_at": self._ends,
             "origin": self._origin,
         }
-        with new_file.open("w", encoding="utf-8") as stream:
+        with os.fdopen(os.open(new_file, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as stream:
             json.dump(content, stream)
             stream.flush()
             os.fsync(stream.fileno())
@@ -215,7 +218,7 @@ class OAuth:
                 break
             except FileExistsError:
                 with contextlib.suppress(FileNotFoundError):
-                    if time.time() - new_file.stat().st_mtime > STALE:
+                    if time.time() - new_file.stat().st_mtime > STALE + 2 * self._config["request_timeout"]:
                         new_file.unlink()
                 time.sleep(0.1)
             except OSError as error:

@@ -277,7 +277,7 @@ class ApolloStream(RESTStream[None]):
     @property
     def remedy(self) -> str:
         """What to do about credentials that may not read the endpoint."""
-        if self._tap.credential == "access_token":
+        if self._tap.credential != "api_key":
             return f"the missing scope is {self.oauth_scope}; authorize the app again with it"
         if self.scope is None:
             return "only a master key may; use one"
@@ -336,7 +336,6 @@ class ApolloStream(RESTStream[None]):
     def _admitted(self, request: requests.PreparedRequest) -> requests.Response:
         """Send a request as soon as there is room for it, again if it is refused for the rate limit."""
         tap = self._tap
-        refusal: RetriableAPIError | None = None
         for _ in range(MAX_REFUSALS):
             with tap.limiter.request(self.path) as ticket, tap.lanes.lane(self.priority):
                 if tap.report.fatal:
@@ -346,16 +345,18 @@ class ApolloStream(RESTStream[None]):
                 ticket.headers, ticket.retry_after = response.headers, refused_for(response)
                 try:
                     self.validate_response(response)
-                except RateLimitedError as error:
-                    refusal = error
+                except RateLimitedError:
+                    tap.lanes.answered()
                 except CredentialsError as error:
                     if not tap.authenticator.renewable:
                         tap.report.fatal = error  # before anybody else sends a request with them
                     raise
                 else:
                     return response
-        assert refusal  # noqa: S101
-        raise refusal
+        raise ApolloError(
+            f"Apollo refuses {self.endpoint} for its rate limit {MAX_REFUSALS} times in a row: does another client of "
+            "the team use it up?",
+        )
 
     def _send(self, request: requests.PreparedRequest) -> requests.Response:
         session = self.requests_session
@@ -520,7 +521,7 @@ class ApolloStream(RESTStream[None]):
         """Say that a rate window is closed for longer than the run may wait."""
         limit = self.config["max_wait_seconds"]
         return (
-            f"the rate limit of {self.endpoint} is used up for another {error.seconds:,.0f} s, longer than "
+            f"the rate limit of {error.endpoint} is used up for another {error.seconds:,.0f} s, longer than "
             f"`max_wait_seconds` ({limit:,}); the next run goes on"
         )
 

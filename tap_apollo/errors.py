@@ -16,7 +16,7 @@ import requests
 from singer_sdk.exceptions import RetriableAPIError
 from urllib3.exceptions import NewConnectionError
 
-from tap_apollo.rate_limits import MINUTE, NAMES
+from tap_apollo.rate_limits import MINUTE, NAMES, WaitTooLongError
 
 
 class ApolloError(click.ClickException):
@@ -160,7 +160,7 @@ def never_arrived(error: BaseException) -> bool:
         return error.response is not None and error.response.status_code in refused
     if isinstance(error, RedirectError):
         return False
-    if isinstance(error, ApolloError):
+    if isinstance(error, (ApolloError, WaitTooLongError)):
         return True
     if isinstance(error, requests.ConnectTimeout):
         return True

@@ -14,6 +14,7 @@ from singer_sdk.exceptions import RetriableAPIError
 from tap_apollo.credits import LimitReachedError
 from tap_apollo.errors import ApolloError, CredentialsError, ForbiddenError
 from tap_apollo.rate_limits import NAMES, WaitTooLongError, seconds_for
+from tap_apollo.streams import CREDIT_STREAMS
 from tap_apollo.streams.credit import CreditStream
 
 if TYPE_CHECKING:
@@ -87,8 +88,9 @@ class Plan:
 
     @property
     def minutes(self) -> int:
-        """How long the sync takes, in started minutes: as long as its slowest stream."""
-        return math.ceil(max((one.seconds for one in self.streams), default=0) / 60)
+        """How long the sync takes, in started minutes: streams run side by side, but those that cost credits."""
+        in_turn = sum(one.seconds for one in self.streams if one.stream in CREDIT_STREAMS)
+        return math.ceil(max([in_turn, *(one.seconds for one in self.streams)]) / 60)
 
     @property
     def wanted(self) -> int:

@@ -91,7 +91,7 @@ class Lanes:
         self._waiting: list[tuple[int, int]] = []
         self._order = itertools.count()
         self._changed = threading.Condition()
-        self._first = threading.Lock()
+        self._trying = False
         self._answered = False
 
     @contextlib.contextmanager
@@ -118,15 +118,22 @@ class Lanes:
     @contextlib.contextmanager
     def alone_at_first(self) -> Iterator[None]:
         """Let one request be tried until Apollo has answered one: a wrong key or address is met once, not by each."""
-        if self._answered:
+        with self._changed:
+            self._changed.wait_for(lambda: self._answered or not self._trying)
+            alone = self._trying = not self._answered
+        try:
             yield
-            return
-        with self._first:
-            yield
+        finally:
+            if alone:
+                with self._changed:
+                    self._trying = False
+                    self._changed.notify_all()
 
     def answered(self) -> None:
-        """Note that Apollo has answered."""
-        self._answered = True
+        """Note that Apollo has answered, and knows the credentials."""
+        with self._changed:
+            self._answered = True
+            self._changed.notify_all()
 
 
 def run(jobs: Sequence[Callable[[], None]], baton: Baton) -> None:

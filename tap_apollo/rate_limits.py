@@ -35,15 +35,17 @@ MARGIN = 1
 
 
 class WaitTooLongError(Exception):
-    """A window is closed for longer than the run may wait.
+    """A window is closed for longer than the run may wait; nothing was sent.
 
     Attributes:
+        endpoint: Whose window it is.
         seconds: How long it is closed.
     """
 
-    def __init__(self, seconds: float) -> None:
-        """Take the seconds."""
-        super().__init__(seconds)
+    def __init__(self, endpoint: str, seconds: float) -> None:
+        """Take the endpoint and the seconds."""
+        super().__init__(endpoint, seconds)
+        self.endpoint = endpoint
         self.seconds = seconds
 
 
@@ -163,7 +165,11 @@ class _Endpoint:
             for reading in read_windows(ticket.headers):
                 self._read(reading, ticket.before.get(reading.seconds), now)
         if ticket.retry_after is not None:
-            self._blocked_until = now + ticket.retry_after + MARGIN
+            self._blocked_until = end = now + ticket.retry_after + MARGIN
+            for length, window in self._windows.items():  # those used up have ended by then, if not before
+                if window.used >= window.limit:
+                    opened_by = min(window.opened_by, end - length)
+                    self._windows[length] = dataclasses.replace(window, opened_by=opened_by)
 
     def _read(self, reading: Reading, before: _Window | None, now: float) -> None:
         used = reading.limit - reading.left
@@ -259,7 +265,7 @@ class Limiter:
                     continue
                 tell = self._is_time_to_tell(endpoint, seconds)
             if seconds > self._max_wait:
-                raise WaitTooLongError(seconds)
+                raise WaitTooLongError(endpoint.lstrip("/"), seconds)
             if tell:
                 self._tell(endpoint, seconds)
             self._sleep(min(seconds, TELL_EVERY))

@@ -28,7 +28,7 @@ from tap_apollo.credits import Ledger, Limits, Spending, read_meter
 from tap_apollo.errors import ApolloError, ForbiddenError, SettingsError
 from tap_apollo.plan import make_plan
 from tap_apollo.pool import Baton, Lanes, run
-from tap_apollo.rate_limits import Limiter
+from tap_apollo.rate_limits import Limiter, WaitTooLongError
 from tap_apollo.records import timestamp
 from tap_apollo.report import SyncReport
 from tap_apollo.streams import CREDIT_STREAMS, PAGED, STREAMS
@@ -222,6 +222,8 @@ class TapApollo(Tap):
                 return read_meter(stream.ask({}))
         except ForbiddenError as error:
             reason = error.message
+        except WaitTooLongError as error:
+            reason = f"{stream.waits_too_long(error)}."
         except UNKNOWN_FORM:
             reason = f"{stream.endpoint} gave a reply of an unknown form."
         kept = "`credit_reserve` cannot be kept, and " if self.config["credit_reserve"] else ""

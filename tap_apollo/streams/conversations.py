@@ -201,12 +201,14 @@ class ConversationExports(CreditStream):
         """Return the rows of an export; None if it is not ready."""
         finder = FindExport(self._tap)
         for seconds in self.patience:
-            time.sleep(seconds)
+            with self._tap.baton.laid_down():
+                time.sleep(seconds)
             try:
                 address = finder.ask({}, finder.path.format(id=export_id))["redirect_url"]
             except GoneError:
                 continue
-            content = self.request_decorator(self._get)(address)
+            with self._tap.baton.laid_down():
+                content = self.request_decorator(self._get)(address)
             rows: list[Record] = json.loads(gzip.decompress(content.content))
             return rows
         return None
