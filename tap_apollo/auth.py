@@ -180,8 +180,8 @@ class OAuth:
             )
         except (OSError, LookupError, TypeError, ValueError) as error:
             raise SettingsError(
-                f"`oauth_token_file` holds no tokens of this tap ({type(error).__name__}): remove the file, and authorize "
-                "the app again if its refresh token is lost with it.",
+                f"`oauth_token_file` holds no tokens of this tap ({type(error).__name__}): remove the file, and "
+                "authorize the app again if its refresh token is lost with it.",
             ) from None
         if origin == self._origin:
             self._access, self._refresh, self._ends = access, refresh, ends

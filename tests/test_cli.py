@@ -39,7 +39,7 @@ def test_discovery_needs_no_settings(tmp_path: Path) -> None:
 def test_about_marks_the_secrets(tmp_path: Path) -> None:
     about = json.loads(tap("--about", "--format=json", folder=tmp_path).stdout)
     secret = {name for name, node in about["settings"]["properties"].items() if node.get("secret")}
-    assert secret == {"api_key", "access_token"}
+    assert secret == {"api_key", "access_token", "refresh_token", "client_id", "client_secret"}
     assert about["settings"]["properties"]["people_enrichment"]["properties"]["webhook_url"]["secret"]
 
 

@@ -20,8 +20,8 @@ ENRICHMENT = {"credit_streams": ["people_enrichment"]}
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({}, "Setting `api_key` is missing: set it, or `access_token` for OAuth."),
-        ({"api_key": None}, "Setting `api_key` is missing: set it, or `access_token` for OAuth."),
+        ({}, "Setting `api_key` is missing: set it, or `access_token` or `refresh_token` for OAuth."),
+        ({"api_key": None}, "Setting `api_key` is missing: set it, or `access_token` or `refresh_token` for OAuth."),
         ({"api_key": ""}, "Setting `api_key` must hold visible ASCII characters only, and one at least."),
         ({"api_key": SECRET}, "Setting `api_key` must hold visible ASCII characters only"),
         ({"api_key": "••••1234"}, "Setting `api_key` must hold visible ASCII characters only"),
@@ -38,6 +38,23 @@ ENRICHMENT = {"credit_streams": ["people_enrichment"]}
             {"api_key": "k", "access_token": "t"},
             "Settings `api_key` and `access_token` exclude each other: remove one.",
         ),
+        (
+            {"api_key": "k", "refresh_token": "t", "client_id": "i", "client_secret": SECRET.partition(" ")[0]},
+            "Settings `api_key` and `refresh_token` exclude each other: remove one.",
+        ),
+        (
+            {"refresh_token": "t", "client_secret": "sk_live_do"},
+            "Setting `refresh_token` needs `client_id`: set it.",
+        ),
+        ({"refresh_token": "t", "client_id": "i"}, "Setting `refresh_token` needs `client_secret`: set it."),
+        ({"refresh_token": SECRET, "client_id": "i", "client_secret": "s"}, "`refresh_token` must hold visible ASCII"),
+        ({"refresh_token": "t", "client_id": "i", "client_secret": SECRET}, "`client_secret` must hold visible ASCII"),
+        ({"api_key": "k", "oauth_token_file": "t.json"}, "Setting `oauth_token_file` needs `refresh_token`: set it"),
+        ({"api_key": "k", "oauth_token_file": ""}, "Setting `oauth_token_file` must not be empty."),
+        ({"api_key": "k", "max_concurrent_requests": 0}, "Setting `max_concurrent_requests` must be 1 or more."),
+        ({"api_key": "k", "max_concurrent_requests": 101}, "Setting `max_concurrent_requests` must be 100 or less."),
+        ({"api_key": "k", "max_concurrent_requests": "4"}, "Setting `max_concurrent_requests` must be integer."),
+        ({"api_key": "k", "max_wait_seconds": -1}, "Setting `max_wait_seconds` must be 0 or more."),
         ({"apikey": SECRET}, "Unknown setting `apikey`: did you mean `api_key`?"),
         ({"api_key": "k", "zebra": 1}, "Unknown setting `zebra`: remove it, or see `tap-apollo --about`"),
         ({"api_key": "k", "lookback_days": -1}, "Setting `lookback_days` must be 0 or more."),
@@ -83,6 +100,12 @@ def test_every_bad_setting_has_a_line_of_its_own() -> None:
 def test_one_credential_is_enough(credential: str) -> None:
     tap = TapApollo(config={credential: "k", "start_date": "2026-01-31"})
     assert tap.config["lookback_days"] == 30
+
+
+def test_a_refresh_token_is_enough_with_its_app() -> None:
+    config = {"refresh_token": "t", "client_id": "i", "client_secret": "s", "oauth_token_file": "tokens.json"}
+    assert TapApollo(config=config).credential == "refresh_token"
+    assert TapApollo(config={**config, "access_token": "a"}).credential == "refresh_token"
 
 
 def enrichment(**options: Any) -> dict[str, Any]:
