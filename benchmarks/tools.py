@@ -79,23 +79,26 @@ def write(folder: Path, name: str, content: Any) -> str:  # noqa: ANN401
     return str(path)
 
 
-def _tap(folder: Path, url: str, incremental: bool) -> list[str]:  # noqa: FBT001 - as a command is called
-    key = {"table-key-properties": ["id"], "selected": True}
-    streams = [
-        {
-            "tap_stream_id": "contacts",
-            "stream": "contacts",
-            "schema": schemas.load("contacts"),
-            "key_properties": ["id"],
-            "replication_key": "updated_at",
-            "metadata": [{"breadcrumb": [], "metadata": key}],
-        },
-    ]
-    config = write(folder, "config.json", {"api_url": url, "api_key": KEY})
-    catalog = write(folder, "catalog.json", {"streams": streams})
-    state = folder / "state.json"
-    kept = ["--state", str(state)] if incremental and state.exists() else []
-    return [sys.executable, "-m", "tap_apollo", "--config", config, "--catalog", catalog, *kept]
+def _tap(**settings: Any) -> Callable[[Path, str, bool], list[str]]:  # noqa: ANN401
+    def command(folder: Path, url: str, incremental: bool) -> list[str]:  # noqa: FBT001
+        key = {"table-key-properties": ["id"], "selected": True}
+        streams = [
+            {
+                "tap_stream_id": "contacts",
+                "stream": "contacts",
+                "schema": schemas.load("contacts"),
+                "key_properties": ["id"],
+                "replication_key": "updated_at",
+                "metadata": [{"breadcrumb": [], "metadata": key}],
+            },
+        ]
+        config = write(folder, "config.json", {"api_url": url, "api_key": KEY, **settings})
+        catalog = write(folder, "catalog.json", {"streams": streams})
+        state = folder / "state.json"
+        kept = ["--state", str(state)] if incremental and state.exists() else []
+        return [sys.executable, "-m", "tap_apollo", "--config", config, "--catalog", catalog, *kept]
+
+    return command
 
 
 def _stock(folder: Path, url: str, _: bool) -> list[str]:  # noqa: FBT001
@@ -129,7 +132,10 @@ def _airbyte(folder: Path, url: str, incremental: bool) -> list[str]:  # noqa: F
 
 
 TOOLS = (
-    Tool("tap-apollo", "**tap-apollo**", _tap, remembers=True),
+    Tool("tap-apollo", "**tap-apollo**", _tap(), remembers=True),
+    Tool(
+        "tap-apollo-8", "**tap-apollo**, `max_concurrent_requests: 8`", _tap(max_concurrent_requests=8), remembers=True
+    ),
     Tool("bare", "requests + json, a bare loop", _bare),
     Tool("dlt-extract", "dlt rest_api, extract only", _dlt(), remembers=True, reports=("--ids",)),
     Tool("airbyte", "airbyte-cdk declarative source", _airbyte, remembers=True),
