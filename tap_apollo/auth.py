@@ -36,6 +36,11 @@ EARLY = 60
 STALE = 60
 
 
+#: Replies that mean that the token host has not looked at the request, and the seconds after which to ask it again.
+_WORTH_ANOTHER_TRY = frozenset({403, 429, 502, 503, 504})
+_WAITS = (1, 2, 4)
+
+
 class Auth(Protocol):
     """What puts credentials on a request.
 
@@ -50,6 +55,9 @@ class Auth(Protocol):
 
     def renew(self, request: PreparedRequest) -> bool:
         """Get new credentials in place of those that Apollo refused on a request; False: there are none to get."""
+
+    def finish(self, patience: float) -> None:
+        """Wait, some seconds at most, until new credentials that are on their way are kept."""
 
 
 class ApiKey:
@@ -70,6 +78,9 @@ class ApiKey:
         """Return False: a key cannot be renewed."""
         return False
 
+    def finish(self, patience: float) -> None:
+        """Do nothing: a key stays as it is."""
+
 
 class OAuth:
     """A pair of tokens, renewed as the need arises. Safe to use from several threads."""
@@ -88,6 +99,7 @@ class OAuth:
         self._access: str | None = config.get("access_token")
         self._refresh: str | None = config.get("refresh_token")
         self._ends: float | None = None
+        self._failure: CredentialsError | None = None
         self.renewable = bool(self._refresh)
         if self._file and not os.access(self._file.parent, os.W_OK):
             raise SettingsError("`oauth_token_file` is in a folder that is not there or cannot be written to.")
@@ -120,21 +132,33 @@ class OAuth:
                 self._renew(refused)
             return True
 
+    def finish(self, patience: float) -> None:
+        """Wait until tokens that Apollo has just given are on disk: the old ones are revoked."""
+        if self._lock.acquire(timeout=patience):
+            self._lock.release()
+
     def _renew(self, refused: str | None) -> None:
         with self._alone() as new_file:
             self._load()  # another run may have been faster
             if self._access is not None and self._access != refused:
                 return
-            pair = self._ask()
+            if self._failure:
+                raise self._failure
+            try:
+                pair = self._ask()
+            except CredentialsError as error:
+                self._failure = error  # so that no other stream tries the same in vain
+                raise
             self._access, self._refresh = pair["access_token"], pair["refresh_token"]
             self._ends = time.time() + float(pair.get("expires_in") or 0) if pair.get("expires_in") else None
-            if new_file and self._file:
+            text = "The OAuth tokens were renewed, the old ones are revoked, and the new ones are not kept: %s."
+            if new_file is None or self._file is None:
+                self._logger.warning(text, "set `oauth_token_file`, or the next run cannot log in")
+                return
+            try:
                 self._save(new_file, self._file)
-            else:
-                self._logger.warning(
-                    "The OAuth tokens were renewed, and the old ones are revoked: set `oauth_token_file`, "
-                    "or the next run cannot log in.",
-                )
+            except OSError as error:
+                self._logger.error(text, f"`oauth_token_file` cannot be written ({type(error).__name__})")  # noqa: TRY400
 
     def _ask(self) -> dict[str, Any]:
         """Ask Apollo for a new pair.
@@ -151,14 +175,21 @@ class OAuth:
             "client_id": self._config["client_id"],
             "client_secret": self._config["client_secret"],
         }
+        timeout = self._config["request_timeout"]
         try:
-            reply = requests.post(url, data=form, timeout=self._config["request_timeout"], allow_redirects=False)
+            for wait in (*_WAITS, None):
+                reply = requests.post(url, data=form, timeout=timeout, allow_redirects=False)
+                if wait is None or reply.status_code not in _WORTH_ANOTHER_TRY:
+                    break
+                time.sleep(wait)
             pair = reply.json() if reply.ok else {}
         except (requests.RequestException, ValueError) as error:
             raise ApolloError(f"Apollo gives no new OAuth tokens ({type(error).__name__}): run again.") from None
+        if not isinstance(pair, dict):
+            pair = {}
         if reply.status_code == requests.codes.unauthorized:
             raise CredentialsError("Apollo does not accept the app's credentials: check `client_id`, `client_secret`.")
-        if reply.status_code >= requests.codes.server_error:
+        if not reply.ok and reply.status_code != requests.codes.bad_request:
             raise ApolloError(f"Apollo gives no new OAuth tokens ({reply.status_code}): run again.")
         if not {"access_token", "refresh_token"} <= pair.keys():
             raise CredentialsError(

@@ -28,6 +28,7 @@ from tap_apollo.errors import (
     ForbiddenError,
     RateLimitedError,
     decode,
+    never_connected,
     raise_for_reply,
     refused_for,
 )
@@ -300,13 +301,14 @@ class ApolloStream(RESTStream[None]):
     def exchange(self, parameters: Mapping[str, Any], path: str | None = None) -> Exchange:
         """Send a request, again if a fault may pass, while other streams work. Safe to call from several threads."""
         content = {"json": dict(parameters)} if self.http_method == "POST" else {"params": _query(parameters)}
-        url = f"{self.url_base}{path or self.path}"
-        request = self.build_prepared_request(method=self.http_method, url=url, headers=self.http_headers, **content)
+        url, headers = f"{self.url_base}{path or self.path}", self.http_headers
         with self._tap.baton.laid_down(), self._tap.lanes.alone_at_first():
             try:
+                request = self.build_prepared_request(method=self.http_method, url=url, headers=headers, **content)
                 return request, self.request_decorator(self.attempt)(request)
             except (RetriableAPIError, requests.RequestException) as error:
-                if self._tap.reached or isinstance(error, requests.ReadTimeout):  # it answers, if slowly
+                if self._tap.reached or not never_connected(error):
+                    self._tap.lanes.answered()  # somebody is there: let the other streams try
                     raise
                 self._tap.report.fatal = ApolloError(
                     f"Apollo cannot be reached at {self.url_base}: check the setting `api_url` and the network.",
@@ -329,6 +331,8 @@ class ApolloStream(RESTStream[None]):
         try:
             return self._admitted(request)
         except CredentialsError:
+            if self._tap.report.fatal:
+                raise self._tap.report.fatal from None
             if not self._tap.authenticator.renew(request):
                 raise
         return self._admitted(self._tap.authenticator(request))
@@ -502,7 +506,7 @@ class ApolloStream(RESTStream[None]):
         try:
             yield
         except CredentialsError as error:
-            report.fatal = error
+            report.fatal = report.fatal or error
         except ForbiddenError as error:
             report.forbidden(self.name, error.message)
         except ApolloError as error:

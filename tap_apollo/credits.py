@@ -106,15 +106,18 @@ class Spending:
         if meter and meter.start and meter.end:
             self._cycle = [meter.start.isoformat(), meter.end.isoformat()]
         since = self._first_day(self._cycle, today())
-        self._days = {
-            day: spent for day, spent in state.get("days", {}).items() if datetime.date.fromisoformat(day) >= since
-        }
-        if not all(isinstance(spent, int) and spent >= 0 for spent in self._days.values()):
+        days = {datetime.date.fromisoformat(day): spent for day, spent in state.get("days", {}).items()}
+        if not all(isinstance(spent, int) and spent >= 0 for spent in days.values()):
             raise ValueError("its figures are no credits")
+        self._days = {f"{day}": spent for day, spent in days.items() if day >= since}
 
-    def to_state(self) -> dict[str, Any]:
-        """Return what a later run takes up, as JSON."""
-        return {"days": dict(self._days), **({"cycle": self._cycle} if self._cycle else {})}
+    def to_state(self, on_the_way: int = 0) -> dict[str, Any]:
+        """Return what a later run takes up, as JSON, with credits that are not settled yet."""
+        days = dict(self._days)
+        if on_the_way:
+            today = self._today().isoformat()
+            days[today] = days.get(today, 0) + on_the_way
+        return {"days": days, **({"cycle": self._cycle} if self._cycle else {})}
 
     @staticmethod
     def _first_day(cycle: Any, today: datetime.date) -> datetime.date:  # noqa: ANN401
@@ -202,10 +205,14 @@ class Ledger:
             parts.append(f"the team has {self.balance:,} credits left{kept}")
         return f"{'; '.join(parts)}."
 
-    def to_state(self) -> dict[str, Any]:
-        """Return what a later run has to know, as JSON."""
+    def to_state(self, about_to_cost: int = 0) -> dict[str, Any]:
+        """Return what a later run has to know, as JSON: what is not settled yet counts at its worst.
+
+        Args:
+            about_to_cost: What a request may cost that is sent next.
+        """
         with self._lock:
-            return self._spending.to_state()
+            return self._spending.to_state(self._reserved + about_to_cost)
 
     def exhaust(self) -> None:
         """Note that Apollo refused a request for want of credits."""

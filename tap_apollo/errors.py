@@ -14,7 +14,7 @@ import click
 import msgspec
 import requests
 from singer_sdk.exceptions import RetriableAPIError
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import NewConnectionError, SSLError
 
 from tap_apollo.rate_limits import MINUTE, NAMES, WaitTooLongError
 
@@ -94,8 +94,11 @@ def decode(response: requests.Response) -> Any:  # noqa: ANN401
     if not hasattr(response, "decoded"):
         try:
             response.decoded = msgspec.json.decode(response.content)  # type: ignore[attr-defined]
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise TransientError("the reply is not JSON", response) from None
+        except (msgspec.DecodeError, UnicodeDecodeError):  # msgspec is stricter than JSON: half a character, say
+            try:
+                response.decoded = response.json()  # type: ignore[attr-defined]
+            except ValueError:
+                raise TransientError("the reply is not JSON", response) from None
     return response.decoded  # type: ignore[attr-defined]
 
 
@@ -143,8 +146,8 @@ def raise_for_reply(response: requests.Response, endpoint: str, remedy: str, cre
     said = str(reply.get("error") or reply.get("message") or reply.get("error_message") or "").lower()
     if "credits" in said or "CREDITS" in str(code):  # older replies have no code: the word is all there is
         raise OutOfCreditsError(f"the team has not enough credits left for {endpoint} ({status}).")
-    named_nothing = status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE} or code == "invalid_request_id"
-    if named_nothing or any(words in said for words in _GONE):
+    named_nothing = reply and status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}  # not a page of the proxy's
+    if named_nothing or code == "invalid_request_id" or any(words in said for words in _GONE):
         raise GoneError(f"Apollo has not what the request to {endpoint} names ({status}).", code)
     raise RequestError(f"Apollo refuses the request to {endpoint} ({status}{f', {code}' if code else ''}).")
 
@@ -162,10 +165,15 @@ def never_arrived(error: BaseException) -> bool:
         return False
     if isinstance(error, (ApolloError, WaitTooLongError)):
         return True
-    if isinstance(error, requests.ConnectTimeout):
+    return never_connected(error)
+
+
+def never_connected(error: BaseException) -> bool:
+    """Whether a request failed because there was no connection to send it over."""
+    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)):
         return True
     cause = error.args[0] if isinstance(error, requests.ConnectionError) and error.args else None
-    return isinstance(getattr(cause, "reason", None), NewConnectionError)
+    return isinstance(getattr(cause, "reason", None), (NewConnectionError, SSLError))
 
 
 def _is_html(response: requests.Response) -> bool:

@@ -39,7 +39,7 @@ class Baton:
         try:
             yield
         finally:
-            if self._is_mine:
+            if self.is_mine:
                 self._lay_down()
 
     @contextlib.contextmanager
@@ -47,27 +47,38 @@ class Baton:
         """Wait for something, while others work.
 
         Raises:
-            StoppedError: The run has ended meanwhile.
+            StoppedError: The run has ended, before or meanwhile.
         """
-        if not self._is_mine:
+        if not self.is_mine:
             yield
             return
         self._lay_down()
+        if self._dropped:
+            raise StoppedError
         try:
             yield
         finally:
             self._take()
 
-    def drop(self) -> None:
-        """End the run: whoever works comes to where he would wait, and nobody goes on from there."""
-        if self._is_mine:
-            self._dropped = True
-            return
-        with self._lock:
-            self._dropped = True
+    def drop(self, patience: float = -1) -> bool:
+        """End the run: whoever works comes to where he would wait, and nobody goes on from there.
+
+        Args:
+            patience: Seconds to wait for that; without them, as long as it takes.
+
+        Returns:
+            Whether nobody works any more.
+        """
+        self._dropped = True
+        if self.is_mine:
+            return True
+        if free := self._lock.acquire(timeout=patience):
+            self._lock.release()
+        return free
 
     @property
-    def _is_mine(self) -> bool:
+    def is_mine(self) -> bool:
+        """Whether the calling thread holds it."""
         return self._holder == threading.get_ident()
 
     def _take(self) -> None:

@@ -9,6 +9,7 @@ import gc
 import io
 import json
 import logging
+import os
 import sys
 from concurrent.futures import Future
 from http.cookiejar import DefaultCookiePolicy
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
 #: A page of contacts is some 20,000 objects, none of them in a cycle: looking for cycles at every 700, as Python does,
 #: took a quarter of a sync's CPU.
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
+
+#: Seconds that the end of a run waits for a thread to come to a stop.
+PATIENCE = 10
 
 #: Where the state holds what was spent, beside the bookmarks of the streams.
 SPENDING = "credit_spending"
@@ -210,9 +214,9 @@ class TapApollo(Tap):
         )
         return Ledger(limits, spending, meter)
 
-    def note_spending(self) -> None:
-        """Write into the state what was spent."""
-        self.state.setdefault("bookmarks", {})[SPENDING] = self.ledger.to_state()
+    def note_spending(self, about_to_cost: int = 0) -> None:
+        """Write into the state what was spent, and what a request may cost that is sent next."""
+        self.state.setdefault("bookmarks", {})[SPENDING] = self.ledger.to_state(about_to_cost)
 
     def _read_meter(self) -> Meter | None:
         """Return the team's balance, or None where it may not be read, which is said."""
@@ -358,7 +362,10 @@ class TapApollo(Tap):
             for stream in group:
                 cast("ApolloStream", stream).priority = priority
         _ = self.session, self.authenticator, self.limiter, self.lanes, self.report  # before several threads ask
-        run([functools.partial(self._sync_in_turn, group) for group in groups if group], self.baton)
+        try:
+            run([functools.partial(self._sync_in_turn, group) for group in groups if group], self.baton)
+        finally:
+            self.authenticator.finish(PATIENCE)
         for stream in streams:
             stream.log_sync_costs()
         if self.has_ledger:
@@ -381,7 +388,11 @@ class TapApollo(Tap):
     @override
     def _handle_termination(self, signum: int, frame: Any) -> None:
         """Keep the last state, and end as a process does that a signal ended: the sync is not complete."""
-        self.baton.drop()
+        if not self.baton.drop(patience=PATIENCE):  # whoever works is held up by the target: the last STATE stands
+            os._exit(128 + signum)
+        if self.has_ledger:
+            self.note_spending()
+        self.authenticator.finish(PATIENCE)
         try:
             super()._handle_termination(signum, frame)
         except SystemExit:

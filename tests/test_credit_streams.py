@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo import client
+from tap_apollo.client import MAX_TRIES
 from tap_apollo.errors import ApolloError, SyncError, decode
 from tap_apollo.streams import CREDIT_STREAMS, credit
 from tap_apollo.streams.conversations import ConversationExports
@@ -480,11 +481,11 @@ class TestGoneAndUnknown:
         assert not buy(own, "people_enrichment", state=run.state).records["people_enrichment"]
         assert requests(own, "people_enrichment") == 2
 
-    def test_a_reply_of_an_unknown_form_is_booked_at_its_worst(self, own: Sandbox) -> None:
+    def test_a_reply_that_is_an_error_in_spite_of_its_status_is_booked_at_its_worst(self, own: Sandbox) -> None:
         own.faults.add("error_in_200", action=PAYS_AT["people_enrichment"])
         run = buy(own, "people_enrichment")
         assert isinstance(run.error, SyncError)
-        assert booked(run.state) == 10
+        assert booked(run.state) == 10 * MAX_TRIES
 
     def test_conversations_without_insights_are_free_and_asked_for_again(self, own: Sandbox) -> None:
         paid = sum(one.insights for one in own.world.conversations)

@@ -122,7 +122,6 @@ def test_a_want_of_credits_is_known_in_every_shape(body: Any) -> None:
         (reply(404, {"status": 404, "error": "Not Found"}), None),
         (reply(404, {"error_code": "result_pending"}), "result_pending"),
         (reply(404, {"error": "Conversation not found or access denied."}), None),
-        (reply(404, "", "text/plain"), None),
         (reply(410, {"error_code": "request_id_expired"}), "request_id_expired"),
         (reply(422, {"error": "Organization does not exist."}), None),
         (reply(422, {"error": "Person does not exist."}), None),
@@ -247,3 +246,10 @@ class TestOverTheWire:
     def test_so_may_an_answer_that_breaks_off(self, answer: bytes) -> None:
         with self._server(answer) as url:
             assert not never_arrived(self._error(url))
+
+
+@pytest.mark.parametrize("body", ["", f"<html>{PRIVATE}", "Not Found"])
+def test_a_404_that_is_not_apollos_own_tells_nothing_of_a_record(body: str) -> None:
+    with pytest.raises(RequestError) as raised:
+        raise_for_reply(reply(404, body, "text/html"), "people/show", "ask for it", "api_key")
+    assert not isinstance(raised.value, GoneError)

@@ -162,7 +162,9 @@ class ListReader:
             self.careful = self.careful or tied
             self._go_to(unread_from - self._run)
         else:
-            self.done = not rows or (len(rows) < request.per_page if page.total is None else end >= page.total)
+            short = len(rows) < request.per_page
+            reached = short if page.total is None else end == page.total or (short and end > page.total)
+            self.done = not rows or reached or end <= self.position  # a total may be wrong either way
             self._run = self._last_run(rows)
             before_ties = end - self._run if self.careful and not self.done else end
             # A run of equal rows that fills the page cannot be held whole by any: the count must tell.

@@ -7,7 +7,6 @@ delivered, and returns the ``Outcome``. After each page ``cursor`` says where a 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -51,6 +50,7 @@ class Outcome:
         verified: Whether all rows of the whole list were counted in this run.
         missing: How many rows are known to be missing, at the least.
         shortfall: What could not be read and why, one line for the user; empty if nothing.
+        capped: Whether what is missing stands past what Apollo shows, so that another walk would not find it either.
     """
 
     seen: int = 0
@@ -59,6 +59,7 @@ class Outcome:
     verified: bool = False
     missing: int = 0
     shortfall: str = ""
+    capped: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,6 +197,7 @@ class ListWalk:
         self._covered = covered
         self._stops = deque(stops)
         self._resumed = bool(self._stops)
+        self._cuts: list[tuple[str, Mapping[str, Any]]] | None = None
         self._witnesses = tuple(witnesses)
         self._tally = Tally()
         self._reader = self._new_reader()
@@ -311,7 +313,9 @@ class ListWalk:
         if total is None or seen >= total:
             return Outcome(seen, total, verified=total is not None and not self._tally.carried)
         missing = total - seen
-        return Outcome(seen, total, missing=missing, shortfall=f"{missing:,} of {total:,} records cannot be reached")
+        shortfall = f"{missing:,} of {total:,} records cannot be reached"
+        capped = self._reader.out_of_reach or bool(self._part)
+        return Outcome(seen, total, missing=missing, shortfall=shortfall, capped=capped)
 
     # Slices, for a list that is longer than Apollo shows
 
@@ -401,9 +405,11 @@ class ListWalk:
     def _too_long(self, total: int | None) -> bool:
         return total is not None and total > self._listing.display_limit
 
-    @functools.cached_property
+    @property
     def _slices(self) -> list[tuple[str, Mapping[str, Any]]]:
-        return list(self._listing.slices())
+        if self._cuts is None:  # no cached_property: before Python 3.12 it holds a lock, and to ask may take long
+            self._cuts = list(self._listing.slices())
+        return self._cuts
 
     def _knows(self, witnesses: tuple[str, ...]) -> bool:
         """Whether the list is the one that the witnesses were seen in."""

@@ -181,6 +181,11 @@ class ListStream(ResumableStream):
 
     @override
     def remember(self, walk: Walk, outcome: Outcome) -> None:
+        if outcome.missing and not outcome.capped:  # the next run looks for it, from where this one began
+            self.place.pop(WALK, None)
+            if self._memory != ListMemory():
+                self.place[WALK] = self._memory.to_state()
+            return
         mark = cast("ListWalk", walk).mark or self._memory.covered
         if mark is None:
             self.place.pop(WALK, None)

@@ -7,6 +7,7 @@ import gzip
 import json
 import sys
 import time
+import zlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import requests
@@ -208,19 +209,22 @@ class ConversationExports(CreditStream):
             except GoneError:
                 continue
             with self._tap.baton.laid_down():
-                content = self.request_decorator(self._get)(address)
-            rows: list[Record] = json.loads(gzip.decompress(content.content))
-            return rows
+                return self.request_decorator(self._get)(address)  # type: ignore[arg-type, return-value]
         return None
 
-    def _get(self, address: str) -> requests.Response:
-        """Download from the store that Apollo names, without the key."""
+    def _get(self, address: str) -> list[Record]:
+        """Download and unpack from the store that Apollo names, without the key."""
         response = requests.get(address, timeout=self.timeout)
         if response.status_code >= requests.codes.server_error:
             raise TransientError(f"the store of exports failed ({response.status_code})", response)
         if response.status_code != requests.codes.ok:
             raise RequestError(f"the store of exports refuses the download ({response.status_code}).")
-        return response
+        content = response.content
+        try:  # a store that names gzip as the encoding has had it unpacked already
+            rows: list[Record] = json.loads(gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content)
+        except (EOFError, OSError, ValueError, zlib.error) as error:
+            raise TransientError(f"the export cannot be unpacked ({type(error).__name__})", response) from None
+        return rows
 
     @override
     def cost_of(self, reply: Any) -> int:

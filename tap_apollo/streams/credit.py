@@ -136,10 +136,14 @@ class CreditStream(ApolloStream):
             LimitReachedError: The worst case does not fit the budget, or the stream's page limit is reached.
         """
         self.allow(1)
-        self.checkpoint()
+        self.checkpoint(about_to_cost=worst)
         self._worst = worst
         self._requests += 1
-        return self.ask(parameters, path)
+        try:
+            return self.ask(parameters, path)
+        finally:
+            if self._tap.baton.is_mine:  # or else the run has ended, and the state is not to be touched
+                self._tap.note_spending()
 
     def allow(self, price: int) -> int:
         """Return how many units of a price may be bought now.
@@ -211,6 +215,10 @@ class CreditStream(ApolloStream):
             self.checkpoint()
             self._close(delivered, time.monotonic() - began)
 
+    def miss(self, reason: str) -> None:
+        """Say that something that was to be bought cannot be known."""
+        self._tap.report.incomplete(self.name, reason)
+
     def limited(self, limit: str) -> None:
         """Note a limit that was reached, and what is left to do."""
         self._limits.append(f"{limit}. Left for the next run: {self.left or 'what it had not come to'}.")
@@ -233,9 +241,9 @@ class CreditStream(ApolloStream):
             f"repair `bookmarks.{self.name}`, or remove it to buy anew.",
         )
 
-    def checkpoint(self) -> None:
-        """Write the state, which knows of everything that is written and paid for."""
-        self._tap.note_spending()
+    def checkpoint(self, about_to_cost: int = 0) -> None:
+        """Write the state, which knows of everything that is written and paid for, and of what is paid next."""
+        self._tap.note_spending(about_to_cost)
         self._tap.state_writer.write_state(self.tap_state)
 
     @override
@@ -286,11 +294,18 @@ class Wanted:
         key: What it is remembered by.
         value: What it is asked for by: an id, a domain, details.
         contact_id: The contact that it is for, if it is for one.
+        other_key: What it may have been bought by before.
     """
 
     key: str
     value: Any
     contact_id: str | None = None
+    other_key: str | None = None
+
+    @property
+    def keys(self) -> list[str]:
+        """All that it is remembered by."""
+        return [self.key, *([self.other_key] if self.other_key else [])]
 
 
 class RecordCreditStream(CreditStream):
@@ -327,7 +342,7 @@ class RecordCreditStream(CreditStream):
 
     def asked(self, batch: list[Wanted], rows: list[Record]) -> Iterable[str]:  # noqa: ARG002
         """Return the keys of what need not be asked for again: those not found included."""
-        return [one.key for one in batch]
+        return [key for one in batch for key in one.keys]
 
     @override
     def purchases(self) -> Iterator[list[Record]]:
@@ -335,7 +350,7 @@ class RecordCreditStream(CreditStream):
         gone = 0
         try:
             for some in self.wanted():
-                todo = list({one.key: one for one in some if one.key not in bought}.values())
+                todo = list({one.key: one for one in some if not any(key in bought for key in one.keys)}.values())
                 while todo:
                     self.left = f"{len(todo):,} {self.price.units}{self.beyond}"
                     size = min(self.price.batch, self.allow(self.unit_price))
@@ -343,7 +358,9 @@ class RecordCreditStream(CreditStream):
                     try:
                         rows = self.rows_of(self.buy_batch(batch, len(batch) * self.unit_price), batch)
                     except GoneError:
-                        gone += len(batch)
+                        if self.price.batch > 1:  # that cannot be said of ten
+                            raise
+                        gone += 1
                         rows = []
                     yield rows
                     bought.add(self.asked(batch, rows))
@@ -402,6 +419,8 @@ def read_for(buyer: CreditStream, source: ApolloStream) -> Iterator[list[Record]
             yield rows
             source.page_delivered(rows)
             buyer.left = f"the rest of {source.name}"
+        if reading.outcome and reading.outcome.shortfall:
+            buyer.miss(f"{source.name}: {reading.outcome.shortfall}")
         if reading.outcome and isinstance(source, ResumableStream):
             source.remember(walk, reading.outcome)
     buyer.left = buyer.beyond = ""

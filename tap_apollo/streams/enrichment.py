@@ -135,7 +135,10 @@ class PeopleEnrichment(RecordCreditStream):
         if self.options["from"] == "people":
             return Wanted(self._key(record["id"]), {"id": record["id"]})
         clues = clues_of(record)
-        return Wanted(self._key(clues.get("id") or record["id"]), clues, record["id"]) if clues else None
+        if not clues:
+            return None
+        contact = self._key(record["id"])  # by which it was bought if Apollo did not know the person then
+        return Wanted(self._key(clues.get("id") or record["id"]), clues, record["id"], contact)
 
     def _key(self, person: str) -> str:
         """Return what a person is remembered by: with a phone number, he is something else to buy."""
