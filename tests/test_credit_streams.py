@@ -1024,7 +1024,7 @@ PLANS = st.builds(
     faults=st.lists(FAULTS, max_size=2),
 )
 #: Each takes a second: a few while one works, more in CI.
-EXAMPLES = 70 if os.environ.get("HYPOTHESIS_PROFILE") == "ci" else 8
+EXAMPLES = 70 if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else 8
 AMBIGUOUS = {"status", "reset", "cut_body", "html", "error_in_200"}
 
 
