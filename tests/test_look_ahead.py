@@ -87,7 +87,7 @@ class TestReading:
     def test_no_more_than_the_depth_is_in_flight_or_held(self, depth: int) -> None:
         lists = Lists(200)
         lists.read(depth=depth)
-        assert lists.most_flying == depth
+        assert lists.most_flying <= depth
         assert lists.most_held <= depth + (depth > 1)  # the page that is worked on, and those asked for
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 5, 9])
