@@ -365,7 +365,7 @@ class ApolloStream(RESTStream[None]):
     def _send(self, request: requests.PreparedRequest) -> requests.Response:
         session = self.requests_session
         settings = session.merge_environment_settings(request.url, {}, None, None, None)
-        response = session.send(request, timeout=self.timeout, allow_redirects=False, **settings)
+        response = session.send(request, timeout=self.timeout, allow_redirects=self.allow_redirects, **settings)
         tags: dict[str, Any] = {metrics.Tag.STREAM: self.name, metrics.Tag.HTTP_STATUS_CODE: response.status_code}
         seconds = response.elapsed.total_seconds()
         metrics.log(self.metrics_logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, seconds, tags))
@@ -467,6 +467,11 @@ class ApolloStream(RESTStream[None]):
     def page_limit(self, context: Context | None) -> int | None:  # noqa: ARG002
         """Return the most pages to read."""
         return None
+
+    @property
+    def max_pages(self) -> int | None:
+        """What the setting of that name says of the stream."""
+        return cast("dict[str, int]", self.config["max_pages"]).get(self.name)
 
     def page_delivered(self, rows: list[Record]) -> None:
         """Note that the records of a page are written: called after each."""
@@ -645,7 +650,7 @@ class PagedStream(ApolloStream):
 
     @override
     def page_limit(self, context: Context | None) -> int | None:
-        return cast("dict[str, int]", self.config["max_pages"]).get(self.name)
+        return self.max_pages
 
     @override
     def new_walk(self, context: Context | None) -> Walk:

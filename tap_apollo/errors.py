@@ -131,7 +131,7 @@ def raise_for_reply(response: requests.Response, endpoint: str, remedy: str, cre
     if status == HTTPStatus.UNAUTHORIZED:
         hint = "; access tokens expire after 30 days" if credential == "access_token" else ""
         raise CredentialsError(f"Apollo does not accept the credentials (401): check `{credential}`{hint}.")
-    if status == HTTPStatus.TOO_MANY_REQUESTS and "paying teams" not in response.text:
+    if refused_for(response) is not None:
         raise RateLimitedError("rate limit reached (429)", response)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise TransientError(f"server error ({status})", response)
@@ -165,15 +165,20 @@ def never_arrived(error: BaseException) -> bool:
         return False
     if isinstance(error, (ApolloError, WaitTooLongError)):
         return True
-    return never_connected(error)
+    return isinstance(error, requests.ConnectTimeout) or isinstance(_cause(error), NewConnectionError)
 
 
 def never_connected(error: BaseException) -> bool:
-    """Whether a request failed because there was no connection to send it over."""
+    """Whether a request failed for want of a connection; through a broken one it may have arrived all the same."""
     if isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)):
         return True
-    cause = error.args[0] if isinstance(error, requests.ConnectionError) and error.args else None
-    return isinstance(getattr(cause, "reason", None), (NewConnectionError, SSLError))
+    return isinstance(_cause(error), (NewConnectionError, SSLError))
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """Return why a connection failed, as urllib3 says it."""
+    wrapped = error.args[0] if isinstance(error, requests.ConnectionError) and error.args else None
+    return getattr(wrapped, "reason", None)
 
 
 def _is_html(response: requests.Response) -> bool:

@@ -58,6 +58,11 @@ def timestamp(value: str) -> str:
         raise ValueError("the moment is out of range in UTC") from error
 
 
+def now() -> str:
+    """Return the moment in the format that the tap writes."""
+    return datetime.datetime.now(tz=datetime.timezone.utc).isoformat(timespec="microseconds")
+
+
 class RecordShaper:
     """Shapes records as a schema says, and remembers what it could not keep."""
 

@@ -259,8 +259,8 @@ class TapApollo(Tap):
         Raises:
             SettingsError: The state is no Singer state.
         """
-        state = state.get("singer_state", state)
-        bookmarks = state.get("bookmarks", {}) if isinstance(state, dict) else None
+        inner = state.get("singer_state", state) if isinstance(state, dict) else None
+        bookmarks = inner.get("bookmarks", {}) if isinstance(inner, dict) else None
         if not isinstance(bookmarks, dict) or not all(isinstance(value, dict) for value in bookmarks.values()):
             raise SettingsError('The state is not of the form {"bookmarks": {stream: {...}}}: repair or remove it.')
         super().load_state({"bookmarks": {name: self._sound(name, value) for name, value in bookmarks.items()}})
@@ -328,8 +328,8 @@ class TapApollo(Tap):
         command.params.append(click.Option(["--plan"], is_flag=True, help=text))
         return command
 
-    # The SDK offers no public hook at these three points: it would quote the values of bad settings, secret ones
-    # included, and has nothing that runs after the last stream. "Final" is a typing mark of the SDK, not a lock.
+    # The SDK offers no public hook at these points: it would quote the values of bad settings, secret ones included,
+    # runs streams by name, one after another, and nothing after the last. "Final" is a typing mark of it, not a lock.
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+import urllib3
 
 from tap_apollo.errors import (
     CredentialsError,
@@ -22,6 +23,7 @@ from tap_apollo.errors import (
     TransientError,
     decode,
     never_arrived,
+    never_connected,
     raise_for_reply,
     refused_for,
 )
@@ -253,3 +255,13 @@ def test_a_404_that_is_not_apollos_own_tells_nothing_of_a_record(body: str) -> N
     with pytest.raises(RequestError) as raised:
         raise_for_reply(reply(404, body, "text/html"), "people/show", "ask for it", "api_key")
     assert not isinstance(raised.value, GoneError)
+
+
+def test_a_connection_that_breaks_in_its_encryption_may_have_carried_the_request() -> None:
+    """A charged request that ends so is booked at its worst; whether Apollo can be reached is another question."""
+    reason = urllib3.exceptions.SSLError("bad record mac")
+    wrapped = urllib3.exceptions.MaxRetryError(None, "/", reason)  # type: ignore[arg-type]
+    error = requests.exceptions.SSLError(wrapped)
+    assert never_connected(error)
+    assert not never_arrived(error)
+    assert not never_arrived(requests.exceptions.ProxyError(wrapped))

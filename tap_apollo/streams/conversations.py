@@ -16,7 +16,7 @@ from tap_apollo.client import ApolloStream
 from tap_apollo.credits import Price
 from tap_apollo.errors import GoneError, RequestError, TransientError
 from tap_apollo.paging.windows import FLOOR
-from tap_apollo.records import timestamp
+from tap_apollo.records import now, timestamp
 from tap_apollo.streams.credit import CreditStream, RecordCreditStream, Wanted
 from tap_apollo.streams.engagement import Conversations
 
@@ -48,10 +48,6 @@ class ConversationDetails(RecordCreditStream):
     @override
     def source(self) -> Conversations:
         return Conversations(self._tap)
-
-    @override
-    def buy_batch(self, batch: list[Wanted], worst: int) -> Any:
-        return self.buy({}, worst=worst, path=self.path.format(id=batch[0].value))
 
     @override
     def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:
@@ -107,11 +103,10 @@ class ConversationExports(CreditStream):
             if count:
                 self.left = f"conversations from {start:%Y-%m-%d} on"
                 export_id = self._export(start, window_end, count)
-                now = self.now
                 pending[export_id] = {
                     "start_time": start.isoformat(),
                     "end_time": window_end.isoformat(),
-                    "requested_at": now,
+                    "requested_at": now(),
                     "booked": count,
                 }
             self.stream_state["exported_until"] = window_end.isoformat()

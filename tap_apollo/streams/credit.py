@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import math
 import sys
 import time
@@ -20,6 +19,7 @@ from singer_sdk import metrics
 from tap_apollo.client import UNKNOWN_FORM, ApolloStream, Metric, Outlook, Reading
 from tap_apollo.credits import LimitReachedError, Price, Purchases
 from tap_apollo.errors import ApolloError, GoneError, OutOfCreditsError, RequestError, decode, never_arrived
+from tap_apollo.records import now
 from tap_apollo.streams.base import ResumableStream
 
 if sys.version_info >= (3, 12):
@@ -28,6 +28,7 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Iterable, Iterator, Mapping
 
     import requests
@@ -79,8 +80,8 @@ class CreditStream(ApolloStream):
         raise NotImplementedError
 
     def cost_of(self, reply: Any) -> int:  # noqa: ANN401
-        """Return the credits that a reply shows were charged."""
-        raise NotImplementedError
+        """Return the credits that a reply shows were charged: its unit's price, or nothing if it holds nothing."""
+        return self.price.credits if reply[cast("str", self.records_key)] else 0
 
     def borrow(self, source: ApolloStream) -> ApolloStream:
         """Return a stream object made to be read for this one: its place is kept in this one's state."""
@@ -92,11 +93,6 @@ class CreditStream(ApolloStream):
     def unit_price(self) -> int:
         """The most that one unit can cost: a page, a record."""
         return self.price.credits
-
-    @property
-    def max_pages(self) -> int | None:
-        """The most requests that the stream may send in one sync."""
-        return cast("dict[str, int]", self.config["max_pages"]).get(self.name)
 
     @property
     def ledger(self) -> Ledger:
@@ -254,13 +250,8 @@ class CreditStream(ApolloStream):
     def shaped(self, row: Record, context: Context | None) -> Record:
         record = super().shaped(row, context)
         if "purchased_at" in self.schema["properties"]:
-            record["purchased_at"] = self.now
+            record["purchased_at"] = now()
         return record
-
-    @property
-    def now(self) -> str:
-        """The moment, as the tap writes it."""
-        return datetime.datetime.now(tz=datetime.timezone.utc).isoformat(timespec="microseconds")
 
     @property
     def today(self) -> datetime.date:
@@ -333,12 +324,13 @@ class RecordCreditStream(CreditStream):
             yield [one for one in map(self.named_by, records) if one]
 
     def buy_batch(self, batch: list[Wanted], worst: int) -> Any:  # noqa: ANN401
-        """Buy some records, as many as the price's batch at most, and return the reply."""
-        raise NotImplementedError
+        """Buy some records, as many as the price's batch at most, and return the reply: one, by the id in the path."""
+        return self.buy(self.parameters, worst=worst, path=self.path.format(id=batch[0].value))
 
-    def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:  # noqa: ANN401
-        """Return the rows in a reply."""
-        raise NotImplementedError
+    def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:  # noqa: ANN401, ARG002
+        """Return the rows in a reply: the record that it holds, or none."""
+        record = reply[cast("str", self.records_key)]
+        return [record] if record else []
 
     def asked(self, batch: list[Wanted], rows: list[Record]) -> Iterable[str]:  # noqa: ARG002
         """Return the keys of what need not be asked for again: those not found included."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tap_apollo.client import ApolloStream, Outlook
 from tap_apollo.credits import PHONE_NUMBER, Price
 from tap_apollo.errors import GoneError
+from tap_apollo.records import now
 from tap_apollo.settings import PERSON_CLUES
 from tap_apollo.streams.accounts import Accounts
 from tap_apollo.streams.contacts import Contacts
@@ -228,7 +229,7 @@ class EnrichmentResults(ApolloStream):
                     yield {
                         **self.shaped(reply, context),
                         "request_id": request_id,
-                        "read_at": datetime.datetime.now(tz=datetime.timezone.utc).isoformat(timespec="microseconds"),
+                        "read_at": now(),
                     }
                     delivered += 1
                 del self.pending[request_id]

@@ -223,10 +223,6 @@ class OfOrganizations(RecordCreditStream):
         units, _ = super().to_buy()
         return units, not self.config["organization_ids"]  # organizations may find more first
 
-    @override
-    def buy_batch(self, batch: list[Wanted], worst: int) -> Any:
-        return self.buy(self.parameters, worst=worst, path=self.path.format(id=batch[0].value))
-
 
 class OrganizationDetails(OfOrganizations):
     """Companies in full."""
@@ -235,15 +231,8 @@ class OrganizationDetails(OfOrganizations):
     path = "/organizations/{id}"
     scope = "api/v1/organizations/show"
     oauth_scope = "organization_read"
+    records_key = "organization"
     price = Price(1, "organization", free="a company that Apollo does not know")
-
-    @override
-    def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:
-        return [reply["organization"]] if reply["organization"] else []
-
-    @override
-    def cost_of(self, reply: Any) -> int:
-        return self.price.credits if reply["organization"] else 0
 
 
 class OrganizationJobPostings(OfOrganizations):
@@ -253,16 +242,13 @@ class OrganizationJobPostings(OfOrganizations):
     path = "/organizations/{id}/job_postings"
     scope = "api/v1/organizations/job_postings"
     oauth_scope = "organizations_job_posting"
+    records_key = "organization_job_postings"
     parameters = {"page": 1, "per_page": 10_000}
     price = Price(1, "organization", free="a company without openings")
 
     @override
     def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:
         return [{**row, "organization_id": batch[0].value} for row in reply["organization_job_postings"]]
-
-    @override
-    def cost_of(self, reply: Any) -> int:
-        return self.price.credits if reply["organization_job_postings"] else 0
 
 
 class NewsArticles(OfOrganizations):
@@ -273,6 +259,7 @@ class NewsArticles(OfOrganizations):
     http_method = "POST"
     scope = "api/v1/news_articles/search"
     oauth_scope = "organizations_news_articles"
+    records_key = "news_articles"
     replication_key = "published_at"
     per_page: ClassVar[int] = 25
     companies: ClassVar[int] = 100
@@ -347,10 +334,6 @@ class NewsArticles(OfOrganizations):
         before = self.stream_state.get("replication_key_value", "")
         self.stream_state["replication_key_value"] = max([before, *newest])
 
-    @override
-    def cost_of(self, reply: Any) -> int:
-        return self.price.credits if reply["news_articles"] else 0
-
 
 class PersonDetails(RecordCreditStream):
     """People in full, without their addresses: those in `person_ids`, or those that people finds."""
@@ -359,6 +342,7 @@ class PersonDetails(RecordCreditStream):
     path = "/people/{id}"
     scope = "api/v1/people/show"
     oauth_scope = "person_read"
+    records_key = "person"
     price = Price(1, "person", free="a person whom Apollo does not know")
 
     @override
@@ -368,18 +352,6 @@ class PersonDetails(RecordCreditStream):
     @override
     def source(self) -> People:
         return People(self._tap)
-
-    @override
-    def buy_batch(self, batch: list[Wanted], worst: int) -> Any:
-        return self.buy({}, worst=worst, path=self.path.format(id=batch[0].value))
-
-    @override
-    def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:
-        return [reply["person"]] if reply["person"] else []
-
-    @override
-    def cost_of(self, reply: Any) -> int:
-        return self.price.credits if reply["person"] else 0
 
 
 def nested(filters: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from tap_apollo.client import ApolloStream
+from tap_apollo.records import now
 from tap_apollo.streams.base import ListStream
 
 if sys.version_info >= (3, 12):
@@ -95,7 +95,7 @@ class ApiUsageStats(ApolloStream):
     @override
     def read_records(self, reply: Any) -> list[Record]:
         """Unfold the reply: its keys are JSON arrays written as text, ``["api/v1/contacts", "search"]``."""
-        read_at = _now()
+        read_at = now()
         rows = []
         for key, windows in reply.items():
             endpoint, action = json.loads(key)
@@ -119,11 +119,7 @@ class CreditUsageStats(ApolloStream):
     @override
     def read_records(self, reply: Any) -> list[Record]:
         cycle = reply.get("current_credit_cycle") or {}
-        common = {"cycle_start": cycle.get("start_date"), "cycle_end": cycle.get("end_date"), "read_at": _now()}
+        common = {"cycle_start": cycle.get("start_date"), "cycle_end": cycle.get("end_date"), "read_at": now()}
         return [
             {"credit_type": name, **(numbers or {}), **common} for name, numbers in reply["credit_usage_stats"].items()
         ]
-
-
-def _now() -> str:
-    return datetime.datetime.now(tz=datetime.timezone.utc).isoformat()
