@@ -38,10 +38,12 @@ class Tally:
     Attributes:
         ids: Those of this run.
         carried: How many the runs saw that the walk was begun in.
+        fell: Whether the list's total fell meanwhile: rows that were seen may be gone.
     """
 
     ids: set[str] = dataclasses.field(default_factory=set)
     carried: int = 0
+    fell: bool = False
 
     def __len__(self) -> int:
         """Return how many distinct rows the walk has seen, in this run and before."""
@@ -75,7 +77,7 @@ class ListReader:
         done: Whether the end was reached.
         out_of_reach: Whether the position is past what Apollo shows of one list.
         went_back: Whether the last page showed that unread rows may stand before it.
-        careful: Whether ties are known to move.
+        careful: Whether ties are known to move; then its position is put before ties, not between them.
     """
 
     def __init__(
@@ -151,10 +153,12 @@ class ListReader:
         unread_from = self.position
         if self.total is not None and page.total is not None:
             unread_from = max(0, self.position - max(0, self.total - page.total))
+            self._tally.fell = self._tally.fell or page.total < self.total
         self.total = page.total
         rows = page.records
         end = request.first + len(rows)
-        known = any(row["id"] in self._tally.ids for row in rows[self.position - request.first :])
+        # Ties on the page may begin as far before the position as the total fell.
+        known = any(row["id"] in self._tally.ids for row in rows[max(0, unread_from - request.first) :])
         page.records = self._tally.fresh(rows)
         tied = known and not self.careful and self._run > 0
         self.went_back = tied or request.first > unread_from
@@ -172,10 +176,14 @@ class ListReader:
             if self.careful and self._hides(request.first, rows):
                 self.went_back, self.done = True, False
 
-    def jump(self, position: int) -> None:
-        """Go on from a position farther on, up to which an earlier walk has read."""
+    def jump(self, position: int, *, careful: bool) -> None:
+        """Go on from a position farther on, up to which an earlier walk has read, careful if that was.
+
+        Without a jump the position may be between tied rows: a careful reader would not see them move any more.
+        """
         if position > self.position:
             self.done = False
+            self.careful = self.careful or careful
             self._go_to(position)
 
     def _go_to(self, position: int) -> None:

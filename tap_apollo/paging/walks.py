@@ -48,6 +48,7 @@ class Outcome:
         total: Rows in the list, if it says.
         whole: Whether the whole list was read, not just down to covered ground.
         verified: Whether all rows of the whole list were counted in this run.
+        settles: Whether what did not come is not there: all rows were counted, to the row, while the total never fell.
         missing: How many rows are known to be missing, at the least.
         shortfall: What could not be read and why, one line for the user; empty if nothing.
         capped: Whether what is missing stands past what Apollo shows, so that another walk would not find it either.
@@ -57,6 +58,7 @@ class Outcome:
     total: int | None = None
     whole: bool = True
     verified: bool = False
+    settles: bool = False
     missing: int = 0
     shortfall: str = ""
     capped: bool = False
@@ -164,7 +166,7 @@ class OnePage:
         for _ in range(self._pages):
             page = yield PageRequest()
             seen += len(page.records)
-        return Outcome(seen, seen, verified=True)
+        return Outcome(seen, seen, verified=True, settles=seen > 0)
 
     def ahead(self, count: int) -> list[PageRequest]:  # noqa: ARG002
         """Return nothing: there is one page."""
@@ -273,8 +275,7 @@ class ListWalk:
         self._tally.carried += stop.count
         grown = total - stop.total if total is not None and stop.total is not None else 0
         if not stop.part:
-            self._reader.careful = self._reader.careful or stop.careful
-            self._reader.jump(stop.position + grown)
+            self._reader.jump(stop.position + grown, careful=stop.careful)
         return stop
 
     def _on_from_the_stop(self) -> Pages:
@@ -311,7 +312,10 @@ class ListWalk:
     def _short(self, total: int | None) -> Outcome:
         seen = len(self._tally)
         if total is None or seen >= total:
-            return Outcome(seen, total, verified=total is not None and not self._tally.carried)
+            verified = total is not None and not self._tally.carried
+            delivered = verified and self._covered is None  # else what is covered was left out
+            settles = delivered and seen == total and seen > 0 and not self._tally.fell
+            return Outcome(seen, total, verified=verified, settles=settles)
         missing = total - seen
         shortfall = f"{missing:,} of {total:,} records cannot be reached"
         capped = self._reader.out_of_reach or bool(self._part)
@@ -343,7 +347,7 @@ class ListWalk:
             if stop and stop.part != part:
                 continue
             total = yield from self._read_part(part, parameters, rows, whole, stop)
-            stop = None
+            stop, self._tally.fell = None, self._tally.fell or rows.fell
             if len(rows) >= total or (part == name and total <= self._listing.display_limit):
                 return
 

@@ -100,6 +100,19 @@ def test_ties_a_row_that_swapped_places_across_the_edge_is_found() -> None:
     assert [(request.first, request.per_page) for request in requests][:3] == [(0, 10), (10, 10), (9, 9)]
 
 
+def test_ties_a_row_that_swapped_places_while_the_list_shrank_is_found() -> None:
+    """The page begins before the position, and the row that comes twice stands between: there, too, it tells."""
+    rows = [*names(26), "Ta", "Tb", "Tc"]
+
+    def swap_and_delete(rows: list[str]) -> None:
+        rows[27], rows[28] = rows[28], rows[27]
+        del rows[0]
+
+    delivered, requests, _ = read(rows, {1: swap_and_delete}, position=21, per_page=9)
+    assert [(request.first, request.per_page) for request in requests][:2] == [(21, 7), (27, 9)]
+    assert {"Ta", "Tb", "Tc"} <= set(delivered)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_ties_once_known_to_move_are_held_whole_by_one_page(seed: int) -> None:
     ties = [f"{chr(0x4E00 + group)}{member}" for group in range(200) for member in "abc"]

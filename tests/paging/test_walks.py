@@ -89,6 +89,32 @@ def test_a_walk_killed_in_its_head_goes_on_from_there_and_then_from_before() -> 
     reader.assert_complete()
 
 
+def test_ties_that_a_stopped_walk_saw_move_are_still_seen_to_move_by_the_walk_that_has_passed_it() -> None:
+    """A careful walk was stopped near the front; the next has read farther, and stands between tied rows, by then."""
+    server = Server(stable=True).fill(45)
+    reader, random = Reader(server), Random(0)
+
+    def move_behind_its_ties(row_id: str) -> None:
+        server.rows[row_id] = server.rows.pop(row_id)
+
+    reader.start()
+    reader.page(random)
+    move_behind_its_ties("r0034")  # from the end of the first page to the second
+    reader.page(random)
+    assert reader.state is not None
+    assert json.loads(reader.state)["stops"][0]["careful"] is True
+
+    reader.start()
+    for _ in range(4):
+        reader.page(random)
+    assert reader.state is not None
+    assert len(json.loads(reader.state)["stops"]) == 1  # the stop is passed
+    move_behind_its_ties("r0004")  # from the end of the fourth page to the fifth, where r0005 was to come
+    while reader.walk:
+        reader.page(random)
+    reader.assert_complete()
+
+
 def test_a_whole_list_is_counted() -> None:
     reader = Reader(Server().fill(95))
     reader.run(Random(5))
