@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from apollo_sandbox.control import control_routes
-from apollo_sandbox.endpoints import crm, database, engagement, workspace
+from apollo_sandbox.endpoints import analytics, crm, database, engagement, workspace
 from apollo_sandbox.pipeline import Endpoint, Pipeline
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ ENDPOINTS = tuple(Endpoint(*line) for line in (
         workspace.api_usage_stats),
     (POST, "usage_stats/credit_usage_stats", "usage_stats/credit_usage_stats",
         workspace.credit_usage_stats),
-    (POST, "reports/sync_report", "reports/sync_report", workspace.sync_report),
+    (POST, "reports/sync_report", "reports/sync_report", analytics.sync_report),
 ))
 # fmt: on
 

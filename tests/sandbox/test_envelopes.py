@@ -115,30 +115,3 @@ def test_the_profile_tells_credits_only_when_asked(client: Client) -> None:
 
 def test_health(client: Client) -> None:
     assert client.read("auth/health") == {"healthy": True, "is_logged_in": True}
-
-
-def test_a_report_has_a_cell_for_each_group_pivot_and_metric(client: Client) -> None:
-    answer = client.search(
-        "reports/sync_report",
-        metrics=[{"value": "num_emails_sent"}, {"value": "percent_emails_replied"}],
-        group_by=[{"name": "contact_stage_id"}],
-        pivot_group_by=[{"name": "smart_user_id", "limit": 2}],
-        group_by_totals_selected=True,
-    )
-    stages = answer["response"]["table_response"]["contact_stage_id"]["buckets"]
-    assert len(stages) == len(client.read("contact_stages")["contact_stages"])
-    cells = stages[0]["smart_user_id"]["buckets"]
-    assert len(cells) == 2
-    assert set(cells[0]) == {
-        "key",
-        "readable_key",
-        "num_emails_sent",
-        "percent_emails_replied",
-        "percent_emails_replied_denominator",
-    }
-    assert answer["response"]["group_by_total_response"]["contact_stage_id"]["buckets"][0]["key"] == "total"
-
-
-def test_bad_reports(client: Client) -> None:
-    assert client.post("reports/sync_report").json()["error"].endswith("metrics")
-    assert client.post("reports/sync_report", metrics=[{"value": "luck"}]).status_code == 400
