@@ -12,15 +12,15 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from tap_apollo.schemas import LEFT_OUT
+from tap_apollo.schemas import LEFT_OUT, UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     Convert = Callable[[Any], Any]
 
-    #: The types whose values stay as they are, and what converts those of others.
-    Shape = tuple[frozenset[type], Convert]
+    #: The type whose values stay as they are, and what converts those of others, null excepted.
+    Shape = tuple[type | None, Convert]
 
 #: What Apollo sends in place of an address that the team has not revealed.
 PLACEHOLDER_EMAIL = "email_not_unlocked@domain.com"
@@ -64,55 +64,64 @@ def now() -> str:
 
 
 class RecordShaper:
-    """Shapes records as a schema says, and remembers what it could not keep."""
+    """Shapes records as a schema says, and remembers what it could not keep as it came."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         """Compile a schema.
 
         Args:
-            schema: JSON Schema of a record; ``x-left-out`` of an object names properties to drop without a word.
+            schema: JSON Schema of a record. ``x-left-out`` of an object names properties to drop without a word; a
+                property ``_unknown`` takes those that it does not know.
         """
-        self._shapes = self._properties("", schema)
-        self._known = {*self._shapes, *schema.get(LEFT_OUT, ())}
         self._reported: set[str] = set()
         self._news: list[str] = []
+        self._shapes = self._properties("", schema)
+        self._left_out = frozenset(schema.get(LEFT_OUT, ()))
+        self._rest: dict[str, Any] = {UNKNOWN: None} if UNKNOWN in self._shapes else {}
 
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the record with the schema's properties only, each of its type or null."""
-        shapes = self._shapes
-        shaped = {}
+        shapes, shaped = self._shapes, self._rest.copy()
         for name, value in record.items():
-            shape = shapes.get(name)
-            if shape is not None:
-                shaped[name] = value if type(value) in shape[0] and value != PLACEHOLDER_EMAIL else shape[1](value)
-            elif name not in self._known:
-                self._known.add(name)
-                self._news.append(f"property `{name}` is not in the schema and was not loaded")
+            if name in shapes:
+                kind, convert = shapes[name]
+                shaped[name] = value if value is None or type(value) is kind else convert(value)
+            elif name not in self._left_out:
+                self._keep(name, value, shaped)
         return shaped
 
     def news(self) -> list[str]:
-        """Return, once each, what was lost since the last call: unknown properties and values of another type."""
+        """Return, once each, what is new since the last call: unknown properties and values of another type."""
+        if not self._news:
+            return self._news
         news, self._news = self._news, []
         return news
+
+    def _keep(self, name: str, value: Any, shaped: dict[str, Any]) -> None:  # noqa: ANN401
+        """Put a property that the schema does not know where none is lost."""
+        shaped[UNKNOWN] = {**(shaped.get(UNKNOWN) or {}), name: value}
+        if name not in self._reported:
+            self._reported.add(name)
+            self._news.append(f"property `{name}` is not in the schema; it stands in `{UNKNOWN}`")
 
     def _properties(self, path: str, schema: Mapping[str, Any]) -> dict[str, Shape]:
         return {name: self._property(f"{path}{name}", node) for name, node in schema.get("properties", {}).items()}
 
     def _property(self, path: str, schema: Mapping[str, Any]) -> Shape:
-        """Return the function that shapes the values of one property."""
+        """Return what shapes the values of one property."""
         kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
         kind = next(name for name in kinds if name != "null")
-        types: frozenset[type] = frozenset()
+        plain: type | None = None
         if kind == "object":
             convert = _object(self._properties(f"{path}.", schema), frozenset(schema.get(LEFT_OUT, ())))
         elif kind == "array":
             convert = _array(self._property(f"{path}[]", schema["items"]))
         else:
-            types, convert = _SCALARS[schema.get("format", kind)]
+            plain, convert = _SCALARS[schema.get("format", kind)]
+            if plain is str and "mail" in path:  # where the placeholder may stand
+                plain = None
 
         def shape(value: Any) -> Any:  # noqa: ANN401
-            if value is None:
-                return None
             try:
                 return convert(value)
             except (OverflowError, TypeError, ValueError):
@@ -122,7 +131,7 @@ class RecordShaper:
                     self._news.append(f"`{path}` held a {type(value).__name__} that is no {expected}, loaded as null")
                 return None
 
-        return types | {type(None)}, shape
+        return plain, shape
 
 
 def _object(shapes: Mapping[str, Shape], left_out: frozenset[str]) -> Convert:
@@ -133,9 +142,9 @@ def _object(shapes: Mapping[str, Shape], left_out: frozenset[str]) -> Convert:
             raise TypeError
         converted = {}
         for name, item in value.items():
-            shape = shapes.get(name)
-            if shape is not None:
-                converted[name] = item if type(item) in shape[0] and item != PLACEHOLDER_EMAIL else shape[1](item)
+            if name in shapes:
+                kind, convert = shapes[name]
+                converted[name] = item if item is None or type(item) is kind else convert(item)
             elif name not in left_out:  # unknown ones are kept: the object lands in one semi-structured column
                 converted[name] = item
         return converted
@@ -144,14 +153,12 @@ def _object(shapes: Mapping[str, Shape], left_out: frozenset[str]) -> Convert:
 
 
 def _array(item: Shape) -> Convert:
-    types, convert = item
+    kind, convert = item
 
     def convert_all(value: Any) -> list[Any]:  # noqa: ANN401
         # A bare value where a list belongs is a list of one.
-        return [
-            element if type(element) in types and element != PLACEHOLDER_EMAIL else convert(element)
-            for element in (value if isinstance(value, list) else [value])
-        ]
+        elements = value if isinstance(value, list) else [value]
+        return [one if one is None or type(one) is kind else convert(one) for one in elements]
 
     return convert_all
 
@@ -202,10 +209,10 @@ def _date(value: Any) -> str | None:  # noqa: ANN401
 
 
 _SCALARS: dict[str, Shape] = {
-    "string": (frozenset({str}), _string),
-    "number": (frozenset(), _number),
-    "integer": (frozenset({int}), _integer),
-    "boolean": (frozenset({bool}), _boolean),
-    "date-time": (frozenset(), _timestamp),
-    "date": (frozenset(), _date),
+    "string": (str, _string),
+    "number": (None, _number),
+    "integer": (int, _integer),
+    "boolean": (bool, _boolean),
+    "date-time": (None, _timestamp),
+    "date": (None, _date),
 }

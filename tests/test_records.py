@@ -25,13 +25,14 @@ SCHEMA: dict[str, Any] = {
         "flag": {"type": ["boolean", "null"]},
         "at": {"type": ["string", "null"], "format": "date-time"},
         "day": {"type": ["string", "null"], "format": "date"},
-        "tags": {"type": ["array", "null"], "items": {"type": ["string", "null"]}},
+        "emails": {"type": ["array", "null"], "items": {"type": ["string", "null"]}},
         "nested": {
             "type": ["object", "null"],
             "properties": {"at": {"type": ["string", "null"], "format": "date-time"}},
             "x-left-out": {"secret": "a secret"},
         },
         "open": {"type": ["object", "null"], "additionalProperties": True},
+        "_unknown": {"type": ["object", "null"], "additionalProperties": True},
     },
     "x-left-out": {"token": "a secret"},
 }
@@ -43,9 +44,9 @@ SCHEMA: dict[str, Any] = {
         ({"email": PLACEHOLDER_EMAIL}, {"email": None}),
         ({"email": 12}, {"email": "12"}),
         ({"email": True}, {"email": "true"}),
-        ({"tags": [PLACEHOLDER_EMAIL, "a"]}, {"tags": [None, "a"]}),
-        ({"tags": "a"}, {"tags": ["a"]}),
-        ({"tags": None}, {"tags": None}),
+        ({"emails": [PLACEHOLDER_EMAIL, "a"]}, {"emails": [None, "a"]}),
+        ({"emails": "a"}, {"emails": ["a"]}),
+        ({"emails": None}, {"emails": None}),
         ({"rate": "loading"}, {"rate": None}),
         ({"rate": 0}, {"rate": 0}),
         ({"rate": "0.5"}, {"rate": 0.5}),
@@ -73,7 +74,7 @@ SCHEMA: dict[str, Any] = {
 )
 def test_what_apollo_sends_becomes_the_type_of_its_column(given_: dict[str, Any], wanted: dict[str, Any]) -> None:
     shape = RecordShaper(SCHEMA)
-    assert shape(given_) == wanted
+    assert shape(given_) == {"_unknown": None, **wanted}
     assert shape.news() == []
 
 
@@ -104,11 +105,15 @@ def test_a_value_of_another_type_is_null_and_said_once(given_: dict[str, Any], p
     assert shape.news() == []
 
 
-def test_an_unknown_property_is_said_once_and_not_loaded() -> None:
+def test_an_unknown_property_is_kept_and_said_once() -> None:
     shape = RecordShaper(SCHEMA)
-    assert shape({"id": "1", "novelty": "x"}) == {"id": "1"}
-    assert shape({"id": "2", "novelty": "y"}) == {"id": "2"}
-    assert shape.news() == ["property `novelty` is not in the schema and was not loaded"]
+    assert shape({"id": "1", "novelty": {"deep": [1]}, "other": None}) == {
+        "id": "1",
+        "_unknown": {"novelty": {"deep": [1]}, "other": None},
+    }
+    assert shape({"id": "2", "novelty": "y"}) == {"id": "2", "_unknown": {"novelty": "y"}}
+    assert shape({"id": "3"}) == {"id": "3", "_unknown": None}
+    assert [line.split(" is ")[0] for line in shape.news()] == ["property `novelty`", "property `other`"]
 
 
 @given(st.datetimes(timezones=st.just(datetime.timezone.utc)), st.datetimes(timezones=st.just(datetime.timezone.utc)))

@@ -2,7 +2,8 @@
 
 Two conventions beside plain JSON Schema: ``{"$ref": "common.json#/$defs/name"}`` stands for a piece that several
 streams share, its other keys overriding the piece's; ``x-left-out`` of an object lists the properties that Apollo
-sends and the tap leaves out on purpose, each with the reason.
+sends and the tap leaves out on purpose, each with the reason. Every stream has one column more than its file lists:
+``_unknown``, for what Apollo adds and this version does not know.
 """
 
 from __future__ import annotations
@@ -14,6 +15,15 @@ from typing import Any
 
 LEFT_OUT = "x-left-out"
 
+#: The column that takes the properties that a stream's schema does not know.
+UNKNOWN = "_unknown"
+
+_UNKNOWN_SCHEMA = {
+    "type": ["object", "null"],
+    "additionalProperties": True,
+    "description": "What Apollo sent and this version of the tap has no column for, by property; null if nothing.",
+}
+
 _REFERENCE = "common.json#/$defs/"
 
 
@@ -21,6 +31,7 @@ _REFERENCE = "common.json#/$defs/"
 def annotated(stream: str) -> dict[str, Any]:
     """Return a stream's schema with its references resolved and its ``x-left-out`` in place."""
     schema: dict[str, Any] = _resolve(_read(stream))
+    schema["properties"][UNKNOWN] = _UNKNOWN_SCHEMA
     return schema
 
 
