@@ -31,6 +31,53 @@ OVERLAP = 10
 MOST_TRIES = 20
 
 
+class Ids:
+    """A set of ids in 12 bytes each, where a set of text takes 110: what a walk of 100,000 rows remembers.
+
+    Apollo's ids are 24 hexadecimal digits (recorded replies); others are kept as they are.
+    """
+
+    _SIZE = 12  # bytes
+    _BUCKETS = 4096
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._packed: dict[int, bytearray] = {}
+        self._others: set[str] = set()
+        self._count = 0
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return self._count + len(self._others)
+
+    def __contains__(self, record_id: str) -> bool:
+        """Whether an id is among them."""
+        packed = self._pack(record_id)
+        if packed is None:
+            return record_id in self._others
+        bucket = self._packed.get(hash(packed) % self._BUCKETS, bytearray())
+        found = bucket.find(packed)
+        while found > 0 and found % self._SIZE:  # it stands across the edge of two others
+            found = bucket.find(packed, found + 1)
+        return found >= 0
+
+    def add(self, record_id: str) -> None:
+        """Add an id that is not among them."""
+        packed = self._pack(record_id)
+        if packed is None:
+            self._others.add(record_id)
+        else:
+            self._packed.setdefault(hash(packed) % self._BUCKETS, bytearray()).extend(packed)
+            self._count += 1
+
+    def _pack(self, record_id: str) -> bytes | None:
+        try:
+            packed = bytes.fromhex(record_id)
+        except ValueError:
+            return None
+        return packed if packed.hex() == record_id and len(packed) == self._SIZE else None
+
+
 @dataclasses.dataclass
 class Tally:
     """The distinct rows that a walk has seen.
@@ -41,7 +88,7 @@ class Tally:
         fell: Whether the list's total fell meanwhile: rows that were seen may be gone.
     """
 
-    ids: set[str] = dataclasses.field(default_factory=set)
+    ids: Ids = dataclasses.field(default_factory=Ids)
     carried: int = 0
     fell: bool = False
 
@@ -52,7 +99,8 @@ class Tally:
     def fresh(self, records: list[Record]) -> list[Record]:
         """Return the records that have not come before, and remember them."""
         news = {record["id"]: record for record in records if record["id"] not in self.ids}
-        self.ids.update(news)
+        for record_id in news:
+            self.ids.add(record_id)
         return list(news.values())
 
 

@@ -6,9 +6,11 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tap_apollo.paging import Page, PageRequest
-from tap_apollo.paging.reader import ListReader, Tally
+from tap_apollo.paging.reader import Ids, ListReader, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,3 +165,24 @@ def test_a_later_run_goes_on_before_the_rows_that_may_be_tied() -> None:
     _, _, reader = read([*names(8), "Ta", "Tb"])
     assert reader.position == 10
     assert reader.resume_at == 8
+
+
+PACKED = st.binary(min_size=12, max_size=12).map(bytes.hex)
+
+
+@given(st.lists(PACKED | st.text("0aA", max_size=26), unique=True), st.lists(PACKED | st.text("0aA", max_size=26)))
+def test_ids_are_remembered_as_by_a_set(known: list[str], others: list[str]) -> None:
+    ids = Ids()
+    for record_id in known:
+        ids.add(record_id)
+    assert len(ids) == len(known)
+    assert [one in ids for one in known + others] == [True] * len(known) + [one in known for one in others]
+
+
+def test_an_id_that_stands_across_two_others_is_not_among_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ids, "_BUCKETS", 1)
+    ids = Ids()
+    for record_id in ("00" * 6 + "ff" * 6, "00" * 6 + "11" * 6):
+        ids.add(record_id)
+    assert "ff" * 6 + "00" * 6 not in ids
+    assert "00" * 6 + "11" * 6 in ids
