@@ -14,9 +14,12 @@ import jsonschema
 import pytest
 import yaml
 
+from scripts.relationships import REFERENCES, Reference, drawn
+from scripts.stream_pages import GROUPS
 from scripts.write_docs import ROOT, pages
+from tap_apollo import schemas
 from tap_apollo.settings import SETTINGS
-from tap_apollo.streams import CREDIT_STREAMS
+from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tap_apollo.tap import TapApollo
 
 PROJECT = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
@@ -31,7 +34,9 @@ def about() -> dict[str, Any]:
     return settings
 
 
-@pytest.mark.parametrize(("path", "text"), [pytest.param(*page, id=page[0].name) for page in pages().items()])
+@pytest.mark.parametrize(
+    ("path", "text"), [pytest.param(*page, id=f"{page[0].relative_to(ROOT)}") for page in pages().items()]
+)
 def test_what_is_written_from_the_code_is_up_to_date(path: Path, text: str) -> None:
     assert path.read_text(encoding="utf-8") == text, "run `make docs` and read the difference"
 
@@ -90,10 +95,77 @@ def test_the_loader_is_pinned_below_the_duckdb_that_loses_rows() -> None:
     assert "duckdb>=1.2,<1.3" in PLUGINS["target-duckdb"]["pip_url"]
 
 
-def test_readme_links_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that a reader of Markdown gives to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: f"{page.relative_to(ROOT)}")
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+def test_no_page_about_streams_is_left_over() -> None:
+    assert {*(ROOT / "docs" / "streams").iterdir()} <= pages().keys()
+
+
+def test_every_stream_is_on_exactly_one_group_page() -> None:
+    assert sorted(name for group in GROUPS for name in group.streams) == sorted(STREAMS)
+    written = [
+        heading
+        for page in (ROOT / "docs" / "streams").glob("*.md")
+        for heading in re.findall(r"^## (\w+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert sorted(written) == sorted(STREAMS)
+
+
+RELATIONSHIPS = (ROOT / "docs" / "relationships.md").read_text(encoding="utf-8")
+ALL_REFERENCES = [one for references in REFERENCES.values() for one in references]
+
+
+@pytest.mark.parametrize("reference", ALL_REFERENCES, ids=lambda one: f"{one.stream}.{one.column}")
+def test_a_reference_leads_to_the_key_of_a_table_and_is_in_a_diagram(reference: Reference) -> None:
+    assert STREAMS[reference.target].primary_keys == (reference.key,)
+    assert reference.key in schemas.annotated(reference.target)["properties"]
+    assert reference.many == ("array" in schemas.annotated(reference.stream)["properties"][reference.column]["type"])
+    table = re.search(rf"^    {reference.stream} {{\n(.*?)^    }}$", RELATIONSHIPS, re.MULTILINE | re.DOTALL)
+    assert table
+    assert re.search(
+        rf"^ +\S+ {reference.column} .*FK \"{reference.target}\.{reference.key}\"$", table[1], re.MULTILINE
+    )
+    assert RELATIONSHIPS.count(f"{reference.line}\n") == drawn(reference)
+
+
+def test_nested_references_lead_to_the_key_of_a_table_too() -> None:
+    found = re.findall(
+        r"[Rr]eferences `(\w+)\.(\w+)`", "".join(json.dumps(schemas.annotated(name)) for name in STREAMS)
+    )
+    assert len(found) > len(ALL_REFERENCES)
+    for target, key in found:
+        assert STREAMS[target].primary_keys == (key,)
+
+
+def test_the_diagrams_are_of_the_form_that_mermaid_reads() -> None:
+    """Not the parser itself, which needs Node: each line is of one of the kinds that these diagrams use."""
+    entity, column = r"    \w+ \{", r'        \w+(\[\])? \w+ (PK|FK|PK, FK)( "[\w.]+")?'
+    relation = r'    \w+ (\|\||\|o|\}o)--(o\{|o\|) \w+ : (\w+|"[\w, ]+")'
+    diagrams = re.findall(r"^```mermaid\nerDiagram\n(.*?)^```$", RELATIONSHIPS, re.MULTILINE | re.DOTALL)
+    assert len(diagrams) == 1 + len(GROUPS)
+    for diagram in diagrams:
+        tables = re.sub(rf"^{entity}\n(?:{column}\n)+    \}}\n", "", diagram, flags=re.MULTILINE)
+        assert re.fullmatch(rf"(?:{relation}\n)+", tables)
+
+
+def test_every_table_is_in_a_diagram() -> None:
+    assert sorted(re.findall(r"^    (\w+) {$", RELATIONSHIPS, re.MULTILINE)) == sorted(STREAMS)
 
 
 def test_readme_commands_exist() -> None:
