@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import re
 from typing import TYPE_CHECKING, Any, cast
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from jsonschema import Draft7Validator
 
 from tap_apollo.records import timestamp
+from tap_apollo.settings import CUSTOM_RANGE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -77,7 +79,7 @@ def problems(
     """
     found = [_explain(error) for error in Draft7Validator(schema).iter_errors(config)]
     if found:
-        return found
+        return [*dict.fromkeys(found)]  # a line for all that one object lacks comes once for each
     return [
         *_contradictions(config),
         *_unknown_streams(config, "max_pages", "no stream that reads pages", [*paged, *credit]),
@@ -85,6 +87,7 @@ def problems(
         *_unknown_streams(config, "credit_streams", "no stream that costs credits", credit),
         *_bad_searches("people_searches", config, PEOPLE_FILTERS),
         *_bad_searches("organization_searches", config, ORGANIZATION_FILTERS),
+        *_bad_reports(config, schema["properties"]["analytics_reports"]["items"]["properties"]),
         *_nothing_to_buy(config),
         *_bad_enrichment(config),
     ]
@@ -101,8 +104,8 @@ def _explain(error: ValidationError) -> str:
             for name in sorted(set(given) - set(known))
         )
     if error.validator == "required":
-        missing = next(name for name in node["required"] if name not in given)
-        return f"Setting `{where}` needs `{missing}`: add it."
+        missing = [f"`{name}`" for name in node["required"] if name not in given]
+        return f"Setting `{where}` needs {' and '.join(missing)}: add {'it' if len(missing) == 1 else 'them'}."
     wanted = _WANTED.get(str(error.validator), "{validator} {value}").format(
         validator=error.validator,
         value=_readable(error.validator_value),
@@ -184,6 +187,66 @@ def _bad_searches(setting: str, config: Mapping[str, Any], known: Collection[str
         for name in {name.partition("[")[0] for name in search["filters"]} - {*known}:
             if close := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
                 yield f"{where} has a filter `{name}`, which Apollo would ignore: did you mean `{close[0]}`?"
+
+
+def _bad_reports(config: Mapping[str, Any], known: Collection[str]) -> Iterator[str]:
+    reports = config.get("analytics_reports") or []
+    names = [report["name"] for report in reports]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"Setting `analytics_reports` holds two reports named `{name}`: give each a name of its own."
+    for report in reports:
+        where = f"Setting `analytics_reports`: the report `{report['name']}`"
+        metrics = [metric["value"] for metric in report["metrics"]]
+        if not metrics:
+            yield f"{where} needs at least one metric in `metrics`: add it."
+        for metric in sorted({metric for metric in metrics if metrics.count(metric) > 1}):
+            yield f"{where} has the metric `{metric}` twice: remove one."
+        for name in sorted({*report} - {*known}):
+            if close := difflib.get_close_matches(name, known, n=1, cutoff=0.8):
+                yield f"{where} has `{name}`, which Apollo would ignore: did you mean `{close[0]}`?"
+        yield from _bad_dimensions(where, report)
+        yield from _bad_date_range(where, report)
+
+
+def _bad_dimensions(where: str, report: Mapping[str, Any]) -> Iterator[str]:
+    rows, columns = report.get("group_by") or [], report.get("pivot_group_by") or []
+    for name, given in (("group_by", rows), ("pivot_group_by", columns)):
+        if len(given) > 1:
+            yield f"{where} has {len(given)} entries in `{name}`, and Apollo takes one: make reports of the others."
+    if columns and not rows:
+        yield f"{where} has `pivot_group_by` without `group_by`, which names its rows: add it."
+    if rows and columns and rows[0]["name"] == columns[0]["name"]:
+        yield f"{where} has the same dimension in `group_by` and `pivot_group_by`: change one."
+
+
+def _bad_date_range(where: str, report: Mapping[str, Any]) -> Iterator[str]:
+    ranges, span = report["date_ranges"], (report.get("filters") or {}).get("smart_datetime_range")
+    if len(ranges) != 1:
+        yield f"{where} needs one entry in `date_ranges`, such as {{modality: last_30_days}}, and has {len(ranges)}."
+        return
+    preset = ranges[0]["modality"]
+    if preset != CUSTOM_RANGE:
+        if span is not None:
+            yield (
+                f"{where} asks for {preset} and for dates: set the modality to {CUSTOM_RANGE}, or remove "
+                "`filters.smart_datetime_range`."
+            )
+        return
+    ends = [f"{span.get(end)}" for end in ("min", "max")] if isinstance(span, dict) else [""]
+    if not all(map(_is_day, ends)):
+        yield (
+            f"{where} asks for a {CUSTOM_RANGE}: set `filters.smart_datetime_range` to {{min, max}}, its first day and "
+            "its last, such as 2026-01-31."
+        )
+    elif ends[0] > ends[1]:
+        yield f"{where} asks for a {CUSTOM_RANGE} that ends before it begins: exchange `min` and `max`."
+
+
+def _is_day(value: str) -> bool:
+    try:
+        return f"{datetime.date.fromisoformat(value)}" == value
+    except ValueError:
+        return False
 
 
 def _nothing_to_buy(config: Mapping[str, Any]) -> Iterator[str]:

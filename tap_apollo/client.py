@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import enum
 import math
 import sys
-import threading
 import time
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import backoff
@@ -18,7 +15,7 @@ import requests
 from singer_sdk import metrics
 from singer_sdk.exceptions import RetriableAPIError
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.singerlib import RecordMessage
+from singer_sdk.singerlib import RecordMessage, Schema
 from singer_sdk.streams import RESTStream
 
 from tap_apollo import schemas
@@ -43,6 +40,7 @@ from tap_apollo.paging import (
     PageRequest,
 )
 from tap_apollo.rate_limits import WaitTooLongError
+from tap_apollo.reading import LookAhead, Outlook, Reading
 from tap_apollo.records import RecordShaper
 
 if sys.version_info >= (3, 12):
@@ -55,14 +53,17 @@ if TYPE_CHECKING:
 
     from backoff.types import Details
     from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.singerlib import Catalog
 
     from tap_apollo.auth import Auth
     from tap_apollo.paging import Outcome, Walk
+    from tap_apollo.reading import Exchange
     from tap_apollo.tap import TapApollo
 
-    Exchange = tuple[requests.PreparedRequest, requests.Response]
-
 MAX_TRIES = 5
+
+#: Seconds to wait for an answer that discovery can do without.
+DISCOVERY_TIMEOUT = 10
 
 #: How often a request may be refused for the rate limit, as when others use up each window as it opens.
 MAX_REFUSALS = 10
@@ -76,137 +77,6 @@ class Metric(enum.Enum):
 
     MISSING_RECORDS = "missing_records"
     CREDITS_SPENT = "credits_spent"
-
-
-@dataclasses.dataclass(frozen=True)
-class Outlook:
-    """What a sync would read of a stream, as far as one or two free requests tell.
-
-    Attributes:
-        records: Records to come; None if that cannot be known.
-        requests: Requests that they take.
-        at_least: Whether there may be more of both.
-        credits: The most that they cost, if nothing limits it.
-        note: What else to know, half a sentence.
-    """
-
-    records: int | None
-    requests: int
-    at_least: bool = False
-    credits: int = 0
-    note: str = ""
-
-
-class Reading:
-    """One walk through a stream: iterate for the rows of each page that the walk wants.
-
-    Attributes:
-        pages: How many pages have been read.
-        outcome: How the walk ended, once the rows of its last page are taken; None if it was stopped before.
-    """
-
-    def __init__(
-        self,
-        walk: Walk,
-        fetch: Callable[[PageRequest], Page],
-        limit: int | None = None,
-        ahead: LookAhead | None = None,
-    ) -> None:
-        """Prepare to read.
-
-        Args:
-            walk: What decides which pages to read.
-            fetch: Asks Apollo for a page.
-            limit: Most pages to read.
-            ahead: What has asked for pages before the walk wants them; without it, ``fetch`` is called for each.
-        """
-        self._walk = walk
-        self._fetch = fetch
-        self._limit = limit
-        self._ahead = ahead
-        self.pages = 0
-        self.outcome: Outcome | None = None
-
-    def __iter__(self) -> Iterator[list[Record]]:
-        """Read: whoever asks for the next page has delivered the rows of the one before."""
-        steps = self._walk.pages()
-        request, page = next(steps, None), None
-        outcome: Outcome | None = None
-        while request and self.pages != self._limit:
-            if self._ahead:
-                left = None if self._limit is None else self._limit - self.pages - 1
-                self._ahead.fill(request, self._walk, left)
-            page = self._fetch(request)
-            self.pages += 1
-            try:
-                request = steps.send(page)  # which may take rows out of the page
-            except StopIteration as end:
-                request, outcome = None, end.value
-            yield page.records
-        self.outcome = outcome
-
-
-class LookAhead:
-    """Sends requests for the pages that a walk is going to want, while those before are worked on.
-
-    Pages that were asked for side by side may have been served in any order, so a row can slip from one to another.
-    Only the count at the end proves that none did, so only walks that count tell what they will want.
-    """
-
-    def __init__(
-        self,
-        send: Callable[[PageRequest], Exchange],
-        depth: int,
-        room: Callable[[], float],
-    ) -> None:
-        """Prepare to look ahead.
-
-        Args:
-            send: Asks Apollo for a page; called from several threads.
-            depth: Most pages to have asked for at once, the one that is wanted included.
-            room: Tells how many requests the rate windows bear now: the last ones are for pages that are wanted.
-        """
-        self._send = send
-        self._depth = depth
-        self._room = room
-        self._asked: list[tuple[PageRequest, Future[Exchange]]] = []
-
-    def fill(self, wanted: PageRequest, walk: Walk, most: int | None) -> None:
-        """Ask for the page that is wanted and for those after it, where that is not done yet.
-
-        Args:
-            wanted: The page that is wanted now.
-            walk: What knows the pages after it.
-            most: Most pages after it that the page limit allows.
-        """
-        count = self._depth - 1 if most is None else min(self._depth - 1, most)
-        coming = walk.ahead(count) if count > 0 else []
-        asked, self._asked, room = self._asked, [], self._room()
-        for request in [wanted, *coming] if coming or asked else []:
-            known = next((one for one in asked if one[0].is_like(request)), None)
-            if known is None and request is not wanted and room <= 1:
-                break
-            room -= known is None
-            self._asked.append(known or self._begun(request))
-
-    def take(self, wanted: PageRequest) -> Future[Exchange] | None:
-        """Return the reply to come for a page, if it was asked for."""
-        if self._asked and self._asked[0][0].is_like(wanted):
-            return self._asked.pop(0)[1]
-        return None
-
-    def _begun(self, request: PageRequest) -> tuple[PageRequest, Future[Exchange]]:
-        future: Future[Exchange] = Future()
-
-        def work() -> None:
-            try:
-                future.set_result(self._send(request))
-            except BaseException as error:  # noqa: BLE001
-                future.set_exception(error)
-
-        # No pool: its threads are waited for at the end of the process, and one may wait for a window, an hour, say.
-        threading.Thread(target=work, daemon=True).start()
-        return request, future
 
 
 class ApolloStream(RESTStream[None]):
@@ -229,6 +99,9 @@ class ApolloStream(RESTStream[None]):
     parameters: ClassVar[Mapping[str, Any]] = {}
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
 
+    #: Whether a walk that reads a list whole has read all that belongs into the table.
+    one_list: ClassVar[bool] = True
+
     #: Whose requests go first where streams compete: the lowest.
     priority = 0
 
@@ -242,6 +115,48 @@ class ApolloStream(RESTStream[None]):
         """Bind the stream to its tap and read its schema."""
         super().__init__(tap, schema=schemas.load(self.name))
         self.shape = RecordShaper(schemas.annotated(self.name))
+
+    # The schema
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        """Take from a catalog what is selected, and what it says of columns; those that it does not know are added.
+
+        A catalog may be older than the tap, or than a custom field: Meltano keeps one until the settings change.
+        """
+        super().apply_catalog(catalog)
+        entry = catalog.get_stream(self.name)
+        if entry:
+            entry.schema = Schema.from_dict(_merged(self.schema, entry.schema.to_dict()))
+
+    def extend_schema(self, properties: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add properties to columns that are objects.
+
+        Args:
+            properties: JSON Schema of the properties of each column.
+        """
+        columns = {name: {"properties": schemas} for name, schemas in properties.items()}
+        self._schema = _merged({"properties": columns}, self.schema)
+        entry = self._tap.catalog.get_stream(self.name)
+        if entry:
+            entry.schema = Schema.from_dict(_merged({"properties": columns}, entry.schema.to_dict()))
+
+    def learn(self) -> None:
+        """Read what the SCHEMA needs to know.
+
+        Raises:
+            ApolloError: It cannot be read; other errors as those of ``ask``.
+        """
+
+    def ready(self) -> bool:
+        """Return whether the SCHEMA can be written; what forbids it goes to the tap's report."""
+        before, learned = self.schema, False
+        with self.reporting():
+            self.learn()
+            learned = True
+        if self.schema is not before:
+            self._tap.setup_mapper()
+        return learned
 
     # The request
 
@@ -268,7 +183,8 @@ class ApolloStream(RESTStream[None]):
     @property
     @override
     def timeout(self) -> int:
-        return cast("int", self.config["request_timeout"])
+        seconds = cast("int", self.config["request_timeout"])
+        return min(seconds, DISCOVERY_TIMEOUT) if self._tap.discovering else seconds
 
     @property
     def endpoint(self) -> str:
@@ -480,9 +396,24 @@ class ApolloStream(RESTStream[None]):
         """Note how a walk ended; no outcome: it was stopped before its end."""
         if outcome and outcome.shortfall:
             self._tap.report.incomplete(self.name, outcome.shortfall)
+        if outcome and outcome.settles and self.one_list:
+            self.drop_others()
         missing = outcome.missing if outcome else 0
         point = metrics.Point("counter", Metric.MISSING_RECORDS, missing, {metrics.Tag.STREAM: self.name})  # type: ignore[arg-type]
         metrics.log(self.metrics_logger, point)
+
+    def number_version(self) -> None:
+        """Let the records bear a number by which a target tells those of this run from others, if that is asked for."""
+        if self.config["detect_deletes"] and not self._tap.trial:
+            self._stream_version = self._tap.initialized_at // 1000
+
+    def drop_others(self) -> None:
+        """Have the target drop or mark the rows that this run did not bring, if that is asked for.
+
+        The SDK would send this message before the records, so that a sync that fails leaves an empty table.
+        """
+        if self._stream_version is not None and self.selected:
+            self._write_activate_version_message(self._stream_version)
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
@@ -490,6 +421,7 @@ class ApolloStream(RESTStream[None]):
         if self._tap.report.fatal is not None:
             return
         began, delivered = time.monotonic(), 0
+        self.number_version()
         walk = self.new_walk(context)
         limiter, depth = self._tap.limiter, cast("int", self.config["max_concurrent_requests"])
         self._ahead = LookAhead(self.send_for, depth, lambda: limiter.room(self.path))
@@ -584,7 +516,7 @@ class ApolloStream(RESTStream[None]):
 
     @override
     def backoff_max_tries(self) -> int:
-        return MAX_TRIES
+        return 1 if self._tap.discovering else MAX_TRIES
 
     @override
     def request_decorator(self, func: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
@@ -662,6 +594,15 @@ class PagedStream(ApolloStream):
         if limit is not None and pages > limit:
             return Outlook(limit * PER_PAGE, limit, note=f"`max_pages` allows {limit:,} of {pages:,} pages")
         return Outlook(records, pages, at_least=at_least)
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two JSON Schemas as one, with the properties of both at all levels; the second overrides the first."""
+    both = {**first, **second}
+    if "properties" in first and "properties" in second:
+        mine, yours = first["properties"], second["properties"]
+        both["properties"] = {name: _merged(mine.get(name, {}), yours.get(name, {})) for name in {**mine, **yours}}
+    return both
 
 
 def _number(value: Any) -> int | None:  # noqa: ANN401

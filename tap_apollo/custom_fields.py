@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from tap_apollo.records import RecordShaper
@@ -9,22 +10,28 @@ from tap_apollo.records import RecordShaper
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-#: JSON Schema of a value by the type of its custom field; values of other types stay as they are.
+#: JSON Schema of a value by the type of its custom field; values of other types become text.
 _TYPES: dict[str, dict[str, Any]] = {
-    "string": {"type": "string"},
-    "textarea": {"type": "string"},
-    "number": {"type": "number"},
-    "currency": {"type": "number"},
-    "boolean": {"type": "boolean"},
-    "date": {"type": "string", "format": "date"},
-    "datetime": {"type": "string", "format": "date-time"},
-    "picklist": {"type": "array", "items": {"type": "string"}},
-    "multi_picklist": {"type": "array", "items": {"type": "string"}},
+    "number": {"type": ["number", "null"]},
+    "currency": {"type": ["number", "null"]},
+    "boolean": {"type": ["boolean", "null"]},
+    "date": {"type": ["string", "null"], "format": "date"},
+    "datetime": {"type": ["string", "null"], "format": "date-time"},
+    "picklist": {"type": ["array", "null"], "items": {"type": ["string", "null"]}},
+    "multi_picklist": {"type": ["array", "null"], "items": {"type": ["string", "null"]}},
 }
+_TEXT = {"type": ["string", "null"]}
+
+#: Most characters of a name, so that a flattened column with its prefix is a name that PostgreSQL keeps whole.
+LONGEST = 40
 
 
 class CustomFieldLabels:
-    """Resolves the ``typed_custom_fields`` of one kind of record (a modality: contact, account, opportunity)."""
+    """Resolves the ``typed_custom_fields`` of one kind of record (a modality: contact, account, opportunity).
+
+    Attributes:
+        properties: JSON Schema of each field's values, by its name.
+    """
 
     def __init__(self, definitions: Iterable[Mapping[str, Any]], modality: str) -> None:
         """Index the definitions of a modality.
@@ -34,21 +41,28 @@ class CustomFieldLabels:
             modality: The modality to keep.
         """
         fields = [field for field in definitions if field.get("modality") == modality]
-        names = [field.get("name") for field in fields]
-        # Two fields may bear one name: each then carries its id, or one would hide the other.
-        self._labels = {
-            field["id"]: name if name and names.count(name) == 1 else f"{name} ({field['id']})"
-            for field, name in zip(fields, names, strict=True)
-        }
+        self._names = names(fields)
         options = (option for field in fields for option in field.get("picklist_values") or ())
         self._options = {option["id"]: option.get("name") or option["id"] for option in options}
-        types = {field["id"]: _TYPES[field["type"]] for field in fields if field.get("type") in _TYPES}
+        types = {field["id"]: _TYPES.get(field.get("type") or "", _TEXT) for field in fields}
         self._shape = RecordShaper({"properties": {"custom_fields": {"type": "object", "properties": types}}})
+        self.properties = {
+            self._names[field["id"]]: {
+                **types[field["id"]],
+                "title": field.get("name") or field["id"],
+                "description": f"Custom field {field.get('name') or ''!r} ({field.get('type')}, id {field['id']}).",
+            }
+            for field in fields
+        }
 
     def resolve(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return custom field values by label, typed, with the chosen options of a picklist by name."""
-        typed = self._shape({"custom_fields": values})["custom_fields"]
-        return {self._labels.get(field, field): self._named(value) for field, value in typed.items()}
+        """Return custom field values by name, typed, with the chosen options of a picklist by name.
+
+        A value whose field is not defined is left to ``typed_custom_fields``.
+        """
+        known = {field: value for field, value in values.items() if field in self._names}
+        typed = self._shape({"custom_fields": known})["custom_fields"]
+        return {self._names[field]: self._named(value) for field, value in typed.items()}
 
     def news(self) -> list[str]:
         """Return, once each, what was lost since the last call: values of another type than their field."""
@@ -58,3 +72,17 @@ class CustomFieldLabels:
         if not isinstance(value, list):
             return value
         return [self._options.get(item, item) if isinstance(item, str) else item for item in value]
+
+
+def names(fields: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return a name for each field by its id: its label in lower case, as far as a column can bear it.
+
+    Of fields that come to one name the oldest keeps it, and the others add their ids: an id begins with the moment of
+    its creation, so a field that is added later does not rename another.
+    """
+    named: dict[str, str] = {}
+    for field in sorted(fields, key=lambda field: str(field["id"])):
+        label = re.sub(r"\W+", "_", f"{field.get('name') or ''}".lower()).strip("_")[:LONGEST].strip("_")
+        name = f"field_{label}".rstrip("_") if not label or label[0].isdigit() else label
+        named[field["id"]] = f"{name}_{field['id']}" if name in named.values() or name == "field" else name
+    return named

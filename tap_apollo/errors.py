@@ -7,6 +7,7 @@ what to do; none quotes a reply's body, which may hold personal data or an echoe
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -149,7 +150,15 @@ def raise_for_reply(response: requests.Response, endpoint: str, remedy: str, cre
     named_nothing = reply and status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}  # not a page of the proxy's
     if named_nothing or code == "invalid_request_id" or any(words in said for words in _GONE):
         raise GoneError(f"Apollo has not what the request to {endpoint} names ({status}).", code)
-    raise RequestError(f"Apollo refuses the request to {endpoint} ({status}{f', {code}' if code else ''}).")
+    raise RequestError(f"Apollo refuses the request to {endpoint} ({status}{f', {code}' if code else ''}){_why(said)}.")
+
+
+def _why(said: str) -> str:
+    """Return what is wrong with a request, if Apollo says it in words that are known."""
+    if "invalid metric type" in said:
+        return ": it names a metric that Apollo does not know"
+    missing = re.search(r"param is missing or the value is empty: (\w+)", said)
+    return f": it lacks `{missing[1]}`" if missing else ""
 
 
 #: What Apollo says, as a 422, of a record that is not there (vendor's reference, per endpoint).

@@ -20,9 +20,10 @@ from tap_apollo.streams.credit import CreditStream
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tap_apollo.client import ApolloStream, Outlook
+    from tap_apollo.client import ApolloStream
     from tap_apollo.credits import Ledger
     from tap_apollo.rate_limits import Reading
+    from tap_apollo.reading import Outlook
     from tap_apollo.tap import TapApollo
 
 #: Columns of the table that hold numbers.

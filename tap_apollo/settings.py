@@ -30,6 +30,101 @@ PERSON_CLUES = (
 )
 
 
+#: The presets that the vendor documents for the date range of an analytics report, and what stands for dates.
+CUSTOM_RANGE = "custom_range"
+DATE_RANGES = (
+    "today",
+    "yesterday",
+    "current_week",
+    "current_month",
+    "current_quarter",
+    "current_year",
+    "last_7_days",
+    "last_2_weeks",
+    "last_30_days",
+    "last_3_months",
+    "last_6_months",
+    "last_12_months",
+    "last_4_quarters",
+    "last_2_years",
+    "previous_week",
+    "previous_month",
+    "previous_quarter",
+    "previous_year",
+    "all_time",
+    CUSTOM_RANGE,
+)
+
+
+def _required(name: str, description: str, options: list[str] | None = None) -> th.Property[Any]:
+    text = th.StringType(min_length=1, allowed_values=options)
+    return th.Property(name, text, required=True, nullable=False, description=description)
+
+
+def _dimension(name: str, description: str) -> th.Property[Any]:
+    dimension = th.ObjectType(
+        _required("name", "The dimension, as Apollo names it, such as smart_user_id."),
+        th.Property("limit", th.IntegerType(minimum=1), description="Most groups."),
+    )
+    return th.Property(name, th.ArrayType(dimension), description=description)
+
+
+_REPORT = th.ObjectType(
+    _required("name", "What the rows of the report carry; each has one of its own."),
+    th.Property(
+        "metrics",
+        th.ArrayType(
+            th.ObjectType(
+                _required("value", "The metric, as Apollo names it, or custom_metric_ with the id of the team's own."),
+                _required(
+                    "smart_datetime_reference", "The time that the date range counts by, such as activity_datetime."
+                ),
+                _required("smart_user_id_reference", "The user that the metric counts for, such as user_id."),
+                th.Property("display_name", th.StringType(min_length=1), description="Label of the metric."),
+            ),
+        ),
+        required=True,
+        nullable=False,
+        description="What is counted, at least one.",
+    ),
+    th.Property(
+        "date_ranges",
+        th.ArrayType(th.ObjectType(_required("modality", "The preset.", [*DATE_RANGES]))),
+        required=True,
+        nullable=False,
+        description="One entry: a preset, or custom_range with the dates in `filters.smart_datetime_range`.",
+    ),
+    _dimension("group_by", "What the rows are: one dimension, or none."),
+    _dimension("pivot_group_by", "What the columns are: one dimension, or none."),
+    th.Property("group_by_totals_selected", th.BooleanType, description="Whether to add totals over the rows."),
+    th.Property(
+        "pivot_group_by_totals_selected", th.BooleanType, description="Whether to add totals over the columns."
+    ),
+    th.Property(
+        "filters",
+        th.ObjectType(additional_properties=True),
+        description="What to count, by filter; `smart_datetime_range` is {min, max}, the first day and the last.",
+    ),
+    th.Property(
+        "sorts",
+        th.ArrayType(
+            th.ObjectType(
+                th.Property("asc", th.BooleanType, required=True, nullable=False),
+                th.Property("metric", th.ObjectType(additional_properties=True)),
+            ),
+        ),
+        description="The metric that decides which groups a `limit` leaves.",
+    ),
+    th.Property("skip_group_by_values", th.ArrayType(th.StringType), description="Keys of groups to leave out."),
+    th.Property(
+        "min_ratio_denominator",
+        th.IntegerType(minimum=0),
+        description="Least denominator with which a ratio is counted.",
+    ),
+    additional_properties=True,
+)
+
+
 def _searches() -> th.ArrayType[Any]:
     return th.ArrayType(
         th.ObjectType(
@@ -125,6 +220,16 @@ SETTINGS = th.PropertiesList(
         ),
     ),
     th.Property(
+        "detect_deletes",
+        th.BooleanType,
+        default=False,
+        title="Detect deletes",
+        description=(
+            "Whether the target is told, by ACTIVATE_VERSION, to drop or mark the rows that Apollo does not have any "
+            "more: after a run that read the whole of a stream's list and counted every record of it, never else."
+        ),
+    ),
+    th.Property(
         "strict",
         th.BooleanType,
         default=False,
@@ -179,6 +284,16 @@ SETTINGS = th.PropertiesList(
         description=(
             "Searches of Apollo's people database for the stream people: a list of {name, filters, max_pages}, "
             "with filters as Apollo names them, at least one each. Free of credits."
+        ),
+    ),
+    th.Property(
+        "analytics_reports",
+        th.ArrayType(_REPORT),
+        default=[],
+        title="Analytics reports",
+        description=(
+            "Reports for the stream analytics_reports: a list of {name, metrics, date_ranges, group_by, "
+            "pivot_group_by, filters, ...}, all but the name as Apollo names it. Apollo gives five an hour."
         ),
     ),
     th.Property(

@@ -19,7 +19,7 @@ import click
 import requests
 from requests.adapters import HTTPAdapter
 from singer_sdk import Stream, Tap
-from singer_sdk.contrib.msgspec import MsgSpecWriter
+from singer_sdk.exceptions import RetriableAPIError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 
 from tap_apollo import checks, settings
@@ -27,6 +27,7 @@ from tap_apollo.auth import authenticator
 from tap_apollo.client import UNKNOWN_FORM
 from tap_apollo.credits import Ledger, Limits, Spending, read_meter
 from tap_apollo.errors import ApolloError, ForbiddenError, SettingsError
+from tap_apollo.messages import BlockWriter
 from tap_apollo.plan import make_plan
 from tap_apollo.pool import Baton, Lanes, run
 from tap_apollo.rate_limits import Limiter, WaitTooLongError
@@ -67,13 +68,14 @@ class TapApollo(Tap):
 
     name = "tap-apollo"
     package_name = "tap-apollo"
-    message_writer_class = MsgSpecWriter
+    message_writer_class = BlockWriter
     config_jsonschema: ClassVar[dict[str, Any]] = copy.deepcopy(settings.SETTINGS)  # the SDK adds its own
     capabilities: ClassVar[list[Any]] = [
         TapCapabilities.CATALOG,
         TapCapabilities.STATE,
         TapCapabilities.DISCOVER,
         PluginCapabilities.ABOUT,
+        PluginCapabilities.ACTIVATE_VERSION,
         PluginCapabilities.STREAM_MAPS,
         PluginCapabilities.FLATTENING,
         PluginCapabilities.STRUCTURED_LOGGING,
@@ -84,6 +86,9 @@ class TapApollo(Tap):
 
     #: Whether the run only tries the connection: then nothing is bought.
     trial: bool = False
+
+    #: Whether the run only discovers: then nothing is waited for.
+    discovering: bool = False
 
     def __init__(self, *, parse_env_config: bool = False, **arguments: Any) -> None:  # noqa: ANN401
         """Read the settings.
@@ -113,6 +118,23 @@ class TapApollo(Tap):
         named = self.config.get("credit_streams") or ()
         return [stream(self) for name, stream in STREAMS.items() if name not in CREDIT_STREAMS or name in named]
 
+    @override
+    def run_discovery(self) -> str:
+        """Print and return the catalog, with the custom fields if there are credentials to read them with."""
+        if not self._validate_config(raise_errors=False):
+            self.discovering = True
+            self._describe_custom_fields()
+        return super().run_discovery()
+
+    def _describe_custom_fields(self) -> None:
+        """Add the custom fields to the schemas, or say why not: the sync will."""
+        try:
+            for stream in self.streams.values():
+                cast("ApolloStream", stream).learn()
+        except (ApolloError, RetriableAPIError, WaitTooLongError, requests.RequestException, *UNKNOWN_FORM) as error:
+            reason = error.message if isinstance(error, ApolloError) else f"{type(error).__name__}."
+            self.logger.warning("The catalog is without custom fields, which a sync will add: %s", reason)
+
     # What the streams share
 
     @functools.cached_property
@@ -132,7 +154,7 @@ class TapApollo(Tap):
     @functools.cached_property
     def limiter(self) -> Limiter:
         """What keeps requests within Apollo's rate windows."""
-        return Limiter(self.config["max_wait_seconds"], self._tell_of_wait)
+        return Limiter(0 if self.discovering else self.config["max_wait_seconds"], self._tell_of_wait)
 
     def _tell_of_wait(self, endpoint: str, seconds: float) -> None:
         until = datetime.datetime.now(tz=datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
@@ -365,6 +387,8 @@ class TapApollo(Tap):
         try:
             run([functools.partial(self._sync_in_turn, group) for group in groups if group], self.baton)
         finally:
+            if isinstance(self.message_writer, BlockWriter):
+                self.message_writer.flush()
             self.authenticator.finish(PATIENCE)
         for stream in streams:
             stream.log_sync_costs()
@@ -374,7 +398,7 @@ class TapApollo(Tap):
 
     def _sync_in_turn(self, streams: list[Stream]) -> None:
         for stream in streams:
-            if self.report.fatal is None:
+            if self.report.fatal is None and cast("ApolloStream", stream).ready():
                 stream.sync()
                 stream.finalize_state_progress_markers()
 

@@ -17,6 +17,23 @@ if TYPE_CHECKING:
 #: A search that some of the sandbox's people match.
 SEARCHES = [{"name": "engineers", "filters": {"person_titles": ["Engineer"]}, "max_pages": 2}]
 
+#: A report whose cells have a row and a column each.
+REPORTS: list[dict[str, Any]] = [
+    {
+        "name": "sent by user and stage",
+        "metrics": [
+            {
+                "value": "num_emails_sent",
+                "smart_datetime_reference": "activity_datetime",
+                "smart_user_id_reference": "user_id",
+            },
+        ],
+        "group_by": [{"name": "smart_user_id"}],
+        "pivot_group_by": [{"name": "contact_stage_id"}],
+        "date_ranges": [{"modality": "last_30_days"}],
+    },
+]
+
 #: Everything that costs credits, and what it asks for.
 BUYING: dict[str, Any] = {
     "credit_streams": [*CREDIT_STREAMS],
@@ -26,10 +43,14 @@ BUYING: dict[str, Any] = {
 }
 
 
+#: Endpoints whose minute a sync of everything would have to wait for.
+UNLIMITED = tuple(f"{action}=0/0/0" for action in ("conversations/export", "contacts/show", "contacts/opportunities"))
+
+
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
     """A sandbox that no test changes."""
-    with Sandbox(Settings(contacts=250, seed=1, limit=("conversations/export=0/0/0",))).serve() as running:
+    with Sandbox(Settings(contacts=250, seed=1, limit=UNLIMITED)).serve() as running:
         yield running
 
 

@@ -69,15 +69,21 @@ def sync(
     sandbox: Sandbox,
     *streams: str,
     state: dict[str, Any] | None = None,
+    catalog: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Sync:
-    """Sync some streams, or all, from a sandbox."""
-    return sync_with(config_for(sandbox, **settings), streams, state)
+    """Sync some streams, or all that are selected, from a sandbox."""
+    return sync_with(config_for(sandbox, **settings), streams, state, catalog)
 
 
-def sync_with(config: dict[str, Any], streams: Iterable[str] = (), state: dict[str, Any] | None = None) -> Sync:
+def sync_with(
+    config: dict[str, Any],
+    streams: Iterable[str] = (),
+    state: dict[str, Any] | None = None,
+    catalog: dict[str, Any] | None = None,
+) -> Sync:
     writer = _Keep()
-    tap = TapApollo(config=config, state=state, message_writer=writer)
+    tap = TapApollo(config=config, state=state, catalog=catalog, message_writer=writer)
     if streams:
         for name, stream in tap.streams.items():
             stream.selected = name in streams

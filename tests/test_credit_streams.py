@@ -858,7 +858,15 @@ class TestFaults:
         [{"kind": "status", "status": 429}, {"kind": "cloudflare"}],
         ids=lambda fault: fault["kind"],
     )
-    def test_a_request_that_apollo_refused_is_repeated_for_nothing(self, own: Sandbox, fault: dict[str, Any]) -> None:
+    def test_a_request_that_apollo_refused_is_repeated_for_nothing(
+        self,
+        own: Sandbox,
+        fault: dict[str, Any],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        # A refusal for the rate limit that does not say how long it lasts is taken for a minute.
+        monkeypatch.setattr("tap_apollo.client.refused_for", lambda reply: 0 if reply.status_code == 429 else None)
+        monkeypatch.setattr("tap_apollo.rate_limits.MARGIN", 0)
         own.faults.add(action="people/show", times=3, **fault)
         run = buy(own, "person_details", credit_budget=30)
         assert run.error is None

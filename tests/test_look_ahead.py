@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo.client import LookAhead, Reading
 from tap_apollo.paging import Listing, ListWalk, Page, PageRequest
+from tap_apollo.reading import LookAhead, Reading
 from tests.singer import sync
 from tests.test_resume import Seconds, Warehouse, content
 

@@ -44,6 +44,7 @@ def own(seconds: Seconds) -> Iterator[Sandbox]:
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backoff._sync.time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr("tap_apollo.auth._WAITS", (0, 0, 0))
 
 
 @pytest.fixture

@@ -28,6 +28,9 @@ def own() -> Iterator[Sandbox]:
         yield running
 
 
+BY_DEFAULT = {name for name, stream in STREAMS.items() if stream.selected_by_default}
+
+
 def planned(sandbox: Sandbox, state: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
     made = make_plan(TapApollo(config=config_for(sandbox, **settings), state=state))
     content: dict[str, Any] = json.loads(made.to_json())
@@ -37,7 +40,7 @@ def planned(sandbox: Sandbox, state: dict[str, Any] | None = None, **settings: A
 
 def test_a_plan_covers_every_stream_by_two_free_requests_each_at_most(own: Sandbox) -> None:
     plan = planned(own, **BUYING, credit_budget=100)
-    assert plan["streams"].keys() == STREAMS.keys()
+    assert plan["streams"].keys() == BY_DEFAULT
     ledger = own.ledger.as_dict()
     assert ledger["credits_spent"] == 0
     assert ledger["requests_total"] <= 2 * len(STREAMS)
@@ -150,7 +153,7 @@ def test_the_command_prints_a_table_that_ends_with_the_sums(tmp_path: Path, own:
     assert done.returncode == 0, done.stderr
     table, _, sums = done.stdout.partition("\n\n")
     assert [line.split()[0] for line in table.splitlines()[1:]] == [
-        *sorted({*STREAMS} - {*CREDIT_STREAMS, "enrichment_results", "credit_usage_stats"}),
+        *sorted({*BY_DEFAULT} - {*CREDIT_STREAMS, "enrichment_results", "credit_usage_stats"}),
         *CREDIT_STREAMS,
         "enrichment_results",
         "credit_usage_stats",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tap_apollo.client import ApolloStream, PagedStream
 from tap_apollo.streams.accounts import Accounts, AccountStages
+from tap_apollo.streams.analytics import AnalyticsReports
 from tap_apollo.streams.contacts import Contacts, ContactSequenceStatuses, ContactStages
 from tap_apollo.streams.conversations import ConversationDetails, ConversationExports
 from tap_apollo.streams.credit import CreditStream
@@ -17,6 +18,18 @@ from tap_apollo.streams.engagement import (
     Tasks,
 )
 from tap_apollo.streams.enrichment import EnrichmentResults, OrganizationEnrichment, PeopleEnrichment
+from tap_apollo.streams.per_record import (
+    AccountDetails,
+    ContactDeals,
+    ContactDetails,
+    ContactSequenceActivity,
+    DealDetails,
+    Notes,
+    OutreachEmailActivities,
+    OutreachEmailContents,
+    PerRecordStream,
+    TaskDetails,
+)
 from tap_apollo.streams.prospecting import (
     NewsArticles,
     OrganizationDetails,
@@ -42,18 +55,27 @@ STREAMS: dict[str, type[ApolloStream]] = {
     for stream in (
         Contacts,
         ContactSequenceStatuses,
+        ContactDetails,
+        ContactDeals,
+        ContactSequenceActivity,
         ContactStages,
         Accounts,
+        AccountDetails,
         AccountStages,
         Deals,
+        DealDetails,
         DealStages,
         Lists,
         Fields,
         CustomFields,
+        Notes,
         Sequences,
         EmailSchedules,
         OutreachEmails,
+        OutreachEmailActivities,
+        OutreachEmailContents,
         Tasks,
+        TaskDetails,
         Calls,
         Conversations,
         Users,
@@ -61,6 +83,7 @@ STREAMS: dict[str, type[ApolloStream]] = {
         EmailAccounts,
         ApiUsageStats,
         CreditUsageStats,
+        AnalyticsReports,
         People,
         Organizations,
         OrganizationDetails,
@@ -80,5 +103,7 @@ CREDIT_STREAMS: dict[str, type[CreditStream]] = {
     name: stream for name, stream in STREAMS.items() if issubclass(stream, CreditStream)
 }
 
-#: Names of the streams that the setting `max_pages` may limit: in their pages, or in their charged requests.
-PAGED = tuple(name for name, stream in STREAMS.items() if issubclass(stream, (PagedStream, CreditStream)))
+#: Names of the streams that the setting `max_pages` may limit: in their pages, or in their requests.
+PAGED = tuple(
+    name for name, stream in STREAMS.items() if issubclass(stream, (PagedStream, CreditStream, PerRecordStream))
+)

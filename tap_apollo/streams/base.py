@@ -8,7 +8,7 @@ import heapq
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from tap_apollo.client import ApolloStream, Outlook, PagedStream
+from tap_apollo.client import ApolloStream, PagedStream
 from tap_apollo.custom_fields import CustomFieldLabels
 from tap_apollo.errors import ForbiddenError
 from tap_apollo.paging import (
@@ -28,6 +28,7 @@ from tap_apollo.paging import (
 )
 from tap_apollo.paging.walks import WITNESSES
 from tap_apollo.paging.windows import FLOOR
+from tap_apollo.reading import Outlook
 from tap_apollo.records import timestamp
 
 if sys.version_info >= (3, 12):
@@ -57,10 +58,26 @@ class ResumableStream(PagedStream):
 
     _walk: Walk
     _borrowed: dict[str, Any] | None = None
+    _borrowed_for: int | None = None
 
-    def borrow(self, state: dict[str, Any]) -> None:
-        """Keep the walk's place in a state of somebody else's, who reads the stream for his own ends."""
-        self._borrowed = state
+    def borrow(self, state: dict[str, Any], refresh_days: int | None) -> None:
+        """Keep the walk's place in a state of somebody else's, who reads the stream for his own ends.
+
+        Args:
+            state: That state, changed in place.
+            refresh_days: After how many days he wants to read everything again; None: never.
+        """
+        self._borrowed, self._borrowed_for = state, refresh_days
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the walk goes on where another was stopped."""
+        raise NotImplementedError
+
+    @property
+    def tells_changes(self) -> bool:
+        """Whether a run reads only what is new or may have changed since the last."""
+        return True
 
     @property
     def place(self) -> dict[str, Any]:
@@ -116,9 +133,9 @@ class ResumableStream(PagedStream):
 
     @property
     def refresh_days(self) -> int | None:
-        """After how many days the setting says to read everything again."""
-        if self._borrowed is not None:  # what was bought from it may be bought again then
-            return cast("int | None", self.config.get("credit_refresh_days"))
+        """After how many days to read everything again."""
+        if self._borrowed is not None:
+            return self._borrowed_for
         return cast("dict[str, int]", self.config["full_refresh_days"]).get(self.name)
 
     def refresh_is_due(self, walked_at: datetime.datetime | None) -> bool:
@@ -138,6 +155,16 @@ class ListStream(ResumableStream):
 
     _memory = ListMemory()
     _whole = True
+
+    @property
+    @override
+    def resumed(self) -> bool:
+        return bool(self._memory.stops)
+
+    @property
+    @override
+    def tells_changes(self) -> bool:
+        return self.listing.new_mark is not None
 
     @property
     def listing(self) -> Listing:
@@ -295,6 +322,11 @@ class WindowedStream(ResumableStream):
 
     days_ahead: ClassVar[int] = 1
 
+    @property
+    @override
+    def resumed(self) -> bool:
+        return self._memory.stop is not None
+
     def window_parameters(self, window: DateWindow) -> Mapping[str, Any]:
         """Return the filters that select a window."""
         raise NotImplementedError
@@ -360,7 +392,7 @@ class WindowedStream(ResumableStream):
 
 
 class CustomFieldsMixin(ApolloStream):
-    """A stream whose records carry custom fields: adds them by label.
+    """A stream whose records carry custom fields: adds them by label, and describes them in its schema.
 
     Attributes:
         modality: What Apollo calls this kind of record in the definitions of custom fields.
@@ -372,23 +404,28 @@ class CustomFieldsMixin(ApolloStream):
     _labels: tuple[CustomFieldLabels | None, ...] = ()
 
     @override
+    def learn(self) -> None:
+        labels = self._known_labels() if self.config["custom_fields"] == "labels" else None
+        if labels:
+            self.extend_schema({"custom_fields": labels.properties})
+
+    @override
     def shaped(self, row: Record, context: Context | None) -> Record:
         record = super().shaped(row, context)
         values = record.get("typed_custom_fields")
         if values is not None and self.config["custom_fields"] == "labels":
-            labels = self._known_labels() if values else None
+            labels = self._known_labels()
             record["custom_fields"] = labels.resolve(values) if labels else values and None
             self.tell(labels.news() if labels else ())
         return record
 
     def _known_labels(self) -> CustomFieldLabels | None:
-        """Return the names of the custom fields, read with the first record that has any."""
+        """Return the names of the custom fields, or None where they may not be read, which is said."""
         if not self._labels:
             self._labels = (self._read_labels(),)
         return self._labels[0]
 
     def _read_labels(self) -> CustomFieldLabels | None:
-        """Return the names of the custom fields, or None where they may not be read."""
         try:
             return CustomFieldLabels(self._tap.lookup("custom_fields"), self.modality)
         except ForbiddenError as error:
@@ -418,6 +455,7 @@ class DerivedStream(ApolloStream):
 
     def open(self) -> None:
         """Announce the stream; to be called before the first record."""
+        self.number_version()
         if self.selected:
             self._write_schema_message()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import TYPE_CHECKING
 
@@ -55,13 +56,19 @@ class Contacts(CustomFieldsMixin, NewestFirstStream):
             child.close()
 
     @override
+    def drop_others(self) -> None:
+        for child in self._derived:
+            child.drop_others()
+        super().drop_others()
+
+    @override
     def generate_child_contexts(self, record: Record, context: Context | None) -> Iterable[Context | None]:
         """Hand the record to the streams derived from it, which need no context and no sync of their own."""
         for child in self._derived:
             child.feed(record)
         return ()
 
-    @property
+    @functools.cached_property
     def _derived(self) -> list[DerivedStream]:
         return [child for child in self.child_streams if isinstance(child, DerivedStream)]
 

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from jsonschema import Draft7Validator
 from singer_sdk import metrics
 
-from tap_apollo.client import UNKNOWN_FORM, ApolloStream, Metric, Outlook, Reading
+from tap_apollo.client import UNKNOWN_FORM, ApolloStream, Metric
 from tap_apollo.credits import LimitReachedError, Price, Purchases
 from tap_apollo.errors import ApolloError, GoneError, OutOfCreditsError, RequestError, decode, never_arrived
+from tap_apollo.reading import Outlook, Reading
 from tap_apollo.records import now
 from tap_apollo.streams.base import ResumableStream
 
@@ -86,7 +87,8 @@ class CreditStream(ApolloStream):
     def borrow(self, source: ApolloStream) -> ApolloStream:
         """Return a stream object made to be read for this one: its place is kept in this one's state."""
         if isinstance(source, ResumableStream):
-            source.borrow(self.stream_state.setdefault(SOURCE, {}))
+            # What was bought from it may be bought again once the whole of it is read again.
+            source.borrow(self.stream_state.setdefault(SOURCE, {}), self.config.get("credit_refresh_days"))
         return source
 
     @property

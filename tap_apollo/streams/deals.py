@@ -31,14 +31,17 @@ class Deals(CustomFieldsMixin, ListStream):
 
     @override
     def shaped(self, row: Record, context: Context | None) -> Record:
-        """Fill ``created_at``, which Apollo has renamed; the id of a deal begins with its moment of creation."""
-        record = super().shaped(row, context)
-        record["created_at"] = (
-            record.get("opportunity_created_at")
-            or record.get("created_at")
-            or timestamp(datetime.datetime.fromtimestamp(int(row["id"][:8], 16), tz=datetime.timezone.utc).isoformat())
-        )
-        return record
+        return with_created_at(super().shaped(row, context))
+
+
+def with_created_at(deal: Record) -> Record:
+    """Fill ``created_at``, which Apollo has renamed; the id of a deal begins with its moment of creation."""
+    deal["created_at"] = (
+        deal.get("opportunity_created_at")
+        or deal.get("created_at")
+        or timestamp(datetime.datetime.fromtimestamp(int(deal["id"][:8], 16), tz=datetime.timezone.utc).isoformat())
+    )
+    return deal
 
 
 class DealStages(ApolloStream):

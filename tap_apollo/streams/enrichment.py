@@ -9,9 +9,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from tap_apollo.client import ApolloStream, Outlook
+from tap_apollo.client import ApolloStream
 from tap_apollo.credits import PHONE_NUMBER, Price
 from tap_apollo.errors import GoneError
+from tap_apollo.reading import Outlook
 from tap_apollo.records import now
 from tap_apollo.settings import PERSON_CLUES
 from tap_apollo.streams.accounts import Accounts

@@ -8,7 +8,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tap_apollo.client import Outlook, PagedStream
+from tap_apollo.client import PagedStream
 from tap_apollo.credits import Price
 from tap_apollo.paging import (
     DISPLAY_LIMIT,
@@ -21,6 +21,7 @@ from tap_apollo.paging import (
     digest,
 )
 from tap_apollo.paging.windows import FLOOR
+from tap_apollo.reading import Outlook
 from tap_apollo.records import timestamp
 from tap_apollo.streams.credit import CreditStream, RecordCreditStream, Wanted
 
@@ -48,6 +49,7 @@ class People(PagedStream):
     oauth_scope = "mixed_people_api_search"
     records_key = "people"
     primary_keys = ("search", "id")
+    one_list = False  # a list per search
     state_partitioning_keys = ()
 
     _pages_read = 0

@@ -1,0 +1,277 @@
+"""What Apollo counts: the reports that the setting asks for, as one row per cell."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+import requests
+from singer_sdk.exceptions import RetriableAPIError
+
+from tap_apollo.client import UNKNOWN_FORM, ApolloStream
+from tap_apollo.errors import RequestError
+from tap_apollo.paging import Outcome, Page, PageRequest
+from tap_apollo.reading import Outlook
+from tap_apollo.records import now
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from singer_sdk.helpers.types import Context, Record
+
+    from tap_apollo.paging import Walk
+    from tap_apollo.paging.walks import Pages
+
+    #: The groups that a figure belongs to, as the reply describes them, by their dimensions.
+    Place = Mapping[str, Mapping[str, Any]]
+
+#: What Apollo requires in every request, and what stands for none of it.
+NOTHING: dict[str, Any] = {
+    "group_by": [],
+    "pivot_group_by": [],
+    "sorts": [],
+    "filters": {},
+    "group_by_totals_selected": False,
+    "pivot_group_by_totals_selected": False,
+}
+
+#: The part of a reply that holds the figures of groups, and those that hold totals.
+TABLE = "table_response"
+TOTALS = ("group_by_total_response", "pivot_group_by_total_response")
+
+#: The key of the group that holds the total, in those parts.
+TOTAL = "total"
+
+#: Where the state holds the name of the report that the next run begins with.
+NEXT = "next"
+
+
+class Report:
+    """One entry of the setting `analytics_reports`: the request that it makes, and the reply as rows.
+
+    Attributes:
+        name: Its name.
+        body: The request.
+    """
+
+    def __init__(self, entry: Mapping[str, Any]) -> None:
+        """Take an entry."""
+        self.name: str = entry["name"]
+        self.body = {**NOTHING, **{key: value for key, value in entry.items() if key != "name" and value is not None}}
+        self._labels = {metric["value"]: metric.get("display_name") or metric["value"] for metric in entry["metrics"]}
+        self._names = {label: name for name, label in self._labels.items()}
+        self._row_dimension = _name_of(self.body["group_by"])
+        self._column_dimension = _name_of(self.body["pivot_group_by"])
+
+    def rows(self, reply: Mapping[str, Any]) -> Iterator[Record]:
+        """Yield a row per cell, those of totals after those of groups.
+
+        Raises:
+            ValueError: Two groups have the same key.
+        """
+        response, ignored = reply["response"], ignored_filters(reply)
+        common, known = {**self._asked, "read_at": now()}, set()
+        for part in (TABLE, *TOTALS):
+            table = response[TABLE] if part == TABLE else response.get(part) or {}
+            for row in self._rows_of(table, in_totals=part != TABLE):
+                key = (row["row_key"], row["column_key"], row["metric"])
+                if key not in known:
+                    known.add(key)
+                    yield {**row, **common, "incompatible_filters": _ignored_for(row["metric"], ignored)}
+                elif part == TABLE:  # both kinds of totals may hold the total of totals
+                    raise ValueError("two groups have the same key")
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        """What all rows say of the question."""
+        span = self.body["filters"].get("smart_datetime_range") or {}
+        return {
+            "report": self.name,
+            "row_dimension": self._row_dimension,
+            "column_dimension": self._column_dimension,
+            "date_range": self.body["date_ranges"][0]["modality"],
+            "date_range_start": span.get("min"),
+            "date_range_end": span.get("max"),
+        }
+
+    def _rows_of(self, table: Mapping[str, Any], *, in_totals: bool) -> Iterator[Record]:
+        for place, figures in _figures(table, {}):
+            column = place.get(self._column_dimension or "")
+            row = next((group for name, group in place.items() if name != self._column_dimension), None)
+            axes = {
+                **_axis("row", self._row_dimension, row, in_totals=in_totals),
+                **_axis("column", self._column_dimension, column, in_totals=in_totals),
+            }
+            beside = {f"{name}_denominator" for name in figures} - {*self._labels}
+            for name, figure in figures.items():
+                if name not in beside:
+                    metric = name if name in self._labels else self._names.get(name, name)
+                    yield {
+                        **axes,
+                        "metric": metric,
+                        "metric_label": self._labels.get(metric, metric),
+                        "value": _number(figure),
+                        "value_text": _text(figure),
+                        "denominator": _number(figures.get(f"{name}_denominator")),
+                    }
+
+
+class ReportsWalk:
+    """The walk through the reports: a page is a report, and one that could not be read has no total."""
+
+    restarted = ""
+
+    def __init__(self, reports: int) -> None:
+        """Ask for so many reports."""
+        self._reports = reports
+
+    def pages(self) -> Pages:
+        """Walk: see ``Walk``."""
+        seen, complete = 0, True
+        for number in range(1, self._reports + 1):
+            page = yield PageRequest(number)
+            seen += len(page.records)
+            complete = complete and page.total is not None
+        return Outcome(seen, seen if complete else None, verified=complete, settles=complete and seen > 0)
+
+    def ahead(self, count: int) -> list[PageRequest]:  # noqa: ARG002
+        """Return nothing: five requests an hour leave none to ask for ahead."""
+        return []
+
+
+class AnalyticsReports(ApolloStream):
+    """The cells of each report in ``analytics_reports``; without reports nothing is asked.
+
+    The rate limit may stop a run between two reports, so the state says which one the next run begins with.
+    """
+
+    name = "analytics_reports"
+    path = "/reports/sync_report"
+    http_method = "POST"
+    scope = "api/v1/reports/sync_report"
+    oauth_scope = "report_sync"
+    primary_keys = ("report", "row_key", "column_key", "metric")
+
+    _reports: list[Report]
+
+    @override
+    def new_walk(self, context: Context | None) -> Walk:
+        reports = [Report(entry) for entry in self.config["analytics_reports"]]
+        names = [report.name for report in reports]
+        first = names.index(self.stream_state[NEXT]) if self.stream_state.get(NEXT) in names else 0
+        self._reports = [*reports[first:], *reports[:first]]
+        return ReportsWalk(len(reports))
+
+    @override
+    def page_parameters(self, request: PageRequest) -> dict[str, Any]:
+        return self._reports[request.number - 1].body
+
+    @override
+    def read_records(self, reply: Any) -> list[Record]:
+        return [reply]
+
+    @override
+    def fetch(self, request: PageRequest) -> Page:
+        """Ask for a report; one that Apollo refuses does not keep the others from being read."""
+        report = self._reports[request.number - 1]
+        try:
+            [reply] = super().fetch(request).records
+            rows = [*report.rows(reply)]
+            ignored = ", ".join(f"`{name}` ({', '.join(metrics)})" for name, metrics in ignored_filters(reply).items())
+        except RequestError as error:
+            return self._refused(report, error.message)
+        except UNKNOWN_FORM as error:
+            return self._refused(report, f"the reply is of an unknown form ({type(error).__name__}).")
+        except (RetriableAPIError, requests.RequestException):
+            self._begin_next_run_at(request.number)  # after it: it may fail for ever, and the others be read
+            raise
+        if ignored:
+            text = "%s: the report `%s` has filters that Apollo ignored, as they do not go with metrics of it: %s."
+            self.logger.warning(text, self.name, report.name, ignored)
+        return Page(rows, total=len(rows))
+
+    @override
+    def page_delivered(self, rows: list[Record]) -> None:
+        self._begin_next_run_at(self._reading.pages)
+        self._tap.state_writer.write_state(self.tap_state)
+
+    @override
+    def outlook(self) -> Outlook:
+        """Tell how many requests the reports take; none is tried, as Apollo allows five an hour."""
+        reports = len(self.config["analytics_reports"])
+        if not reports:
+            return Outlook(0, requests=0, note="`analytics_reports` names none")
+        return Outlook(None, reports, note="not tried: Apollo allows 5 an hour, more wait for the next")
+
+    def _refused(self, report: Report, reason: str) -> Page:
+        self._tap.report.failed(self.name, f"the report `{report.name}`: {reason}")
+        return Page([])
+
+    def _begin_next_run_at(self, number: int) -> None:
+        """Note in the state with which of the reports the next run begins; with the first if there are no more."""
+        self.stream_state.pop(NEXT, None)
+        if number < len(self._reports):
+            self.stream_state[NEXT] = self._reports[number].name
+
+
+def ignored_filters(reply: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the filters that Apollo ignored, each with the metrics that it does not go with."""
+    ignored: dict[str, list[str]] = reply.get("incompatible_filters") or {}
+    return ignored
+
+
+def _ignored_for(metric: str, ignored: Mapping[str, list[str]]) -> list[str]:
+    return [name for name, metrics in ignored.items() if metric in metrics]
+
+
+def _figures(table: Mapping[str, Any], place: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Yield the figures of a table by their places, however deep its groups are nested."""
+    figures = {}
+    for name, value in table.items():
+        if isinstance(value, dict) and isinstance(value.get("buckets"), list):
+            for group in value["buckets"]:
+                yield from _figures(group, {**place, name: group})
+        elif not (place and name in {"key", "readable_key"}):
+            figures[name] = value
+    yield place, figures
+
+
+def _axis(axis: str, dimension: str | None, group: Mapping[str, Any] | None, *, in_totals: bool) -> Record:
+    """Return the columns that say where on an axis a cell stands."""
+    if in_totals and group and group.get("key") == TOTAL:
+        group = None
+    if group is None:
+        is_total = dimension is not None
+        return {f"{axis}_key": "", f"{axis}_label": "Total" if is_total else None, f"is_{axis}_total": is_total}
+    key = group.get("key")
+    key = key if key and isinstance(key, str) else json.dumps(key)  # '' is the key of what is not broken down
+    label = group.get("readable_key")
+    return {f"{axis}_key": key, f"{axis}_label": key if label is None else label, f"is_{axis}_total": False}
+
+
+def _name_of(dimensions: list[Mapping[str, Any]]) -> str | None:
+    return dimensions[0]["name"] if dimensions else None
+
+
+def _number(figure: Any) -> float | None:  # noqa: ANN401
+    if isinstance(figure, bool):
+        return None
+    try:
+        number = float(figure) if isinstance(figure, str) else figure
+        return number if isinstance(number, (int, float)) and math.isfinite(number) else None
+    except (OverflowError, ValueError):
+        return None
+
+
+def _text(figure: Any) -> str | None:  # noqa: ANN401
+    """Return what Apollo sent in place of a number."""
+    if figure is None or (isinstance(figure, (int, float)) and not isinstance(figure, bool)):
+        return None
+    return figure if isinstance(figure, str) else json.dumps(figure)

@@ -1,0 +1,202 @@
+"""Custom fields come by name, typed and described, and none is lost."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+from apollo_sandbox import Sandbox, Settings
+from apollo_sandbox.catalog import CustomField
+from tap_apollo.custom_fields import LONGEST, CustomFieldLabels, names
+from tap_apollo.tap import TapApollo
+
+from .singer import Sync, config_for, sync
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CARRIERS = {"contacts": "contact", "accounts": "account", "deals": "opportunity"}
+
+
+@pytest.fixture(scope="module")
+def whole(sandbox: Sandbox) -> Sync:
+    return sync(sandbox, *CARRIERS, "custom_fields")
+
+
+@pytest.fixture
+def own() -> Iterator[Sandbox]:
+    with Sandbox(Settings(contacts=150, seed=2)).serve() as running:
+        yield running
+
+
+def field(number: int, name: str | None, kind: str = "string", modality: str = "contact") -> dict[str, Any]:
+    return {"id": f"{number:024x}", "name": name, "type": kind, "modality": modality}
+
+
+def add(sandbox: Sandbox, name: str) -> str:
+    """Define a contact field and give every contact a value of it."""
+    catalog = sandbox.world.catalog
+    added = CustomField("f" * 24, name, "contact", "string", 0, ())
+    catalog.custom_fields = (*catalog.custom_fields, added)
+    catalog._fields_of["contact"] = (*catalog._fields_of["contact"], added)
+    return added.id
+
+
+def columns(schema: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = schema["properties"]["custom_fields"].get("properties", {})
+    return found
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("label", "name"),
+        [
+            ("Lead score", "lead_score"),
+            ("  Budget (2026), € ", "budget_2026"),
+            ("Größe", "größe"),
+            ('a"b.c', "a_b_c"),
+            ("2026 plan", "field_2026_plan"),
+            ("%%%", f"field_{1:024x}"),
+            ("", f"field_{1:024x}"),
+            (None, f"field_{1:024x}"),
+            ("x" * 99, "x" * LONGEST),
+        ],
+    )
+    def test_are_labels_as_far_as_columns_bear_them(self, label: str | None, name: str) -> None:
+        assert names([field(1, label)]) == {f"{1:024x}": name}
+
+    def test_of_two_alike_the_older_keeps_it_whatever_the_order(self) -> None:
+        older, newer = field(1, "Tier"), field(2, "tier!")
+        wanted = {older["id"]: "tier", newer["id"]: f"tier_{newer['id']}"}
+        assert names([older, newer]) == names([newer, older]) == wanted
+
+    def test_stay_when_a_field_is_added(self) -> None:
+        fields = [field(number, name) for number, name in enumerate(["Tier", "Score", "tier", "Tier "])]
+        before = names(fields)
+        after = names([field(99, "Score"), *fields, field(98, "Tier")])
+        assert {key: after[key] for key in before} == before
+        assert len({*after.values()}) == len(after)
+
+
+def test_a_value_of_another_type_is_null_and_said_and_one_of_no_field_is_left_out() -> None:
+    labels = CustomFieldLabels([field(1, "Score", "number"), field(2, "Odd", "novelty")], "contact")
+    values = {f"{1:024x}": "many", f"{2:024x}": {"deep": 1}, "unknown": 3}
+    assert labels.resolve(values) == {"score": None, "odd": '{"deep": 1}'}
+    assert len(labels.news()) == 1
+
+
+def test_they_come_by_name_typed_and_with_the_options_named(whole: Sync) -> None:
+    fields = {field["id"]: field for field in whole.records["custom_fields"]}
+    seen = set()
+    for stream in CARRIERS:
+        for record in whole.records[stream]:
+            raw = record["typed_custom_fields"]
+            assert len(record.get("custom_fields") or {}) == len(raw)
+            for field_id, value in raw.items():
+                defined = fields[field_id]
+                named = record["custom_fields"][defined["name"].lower().replace(" ", "_")]
+                seen.add(defined["type"])
+                if defined["type"] == "picklist":
+                    options = {option["id"]: option["name"] for option in defined["picklist_values"]}
+                    assert named == [options[item] for item in value]
+                elif defined["type"] == "number":
+                    assert isinstance(named, (int, float))
+                elif defined["type"] == "boolean":
+                    assert isinstance(named, bool)
+                elif defined["type"] == "date":
+                    assert re.fullmatch(r"\d{4}-\d\d-\d\d", named)
+    assert {"picklist", "number", "boolean", "date", "string"} <= seen
+
+
+def test_the_schema_has_each_typed_and_described(whole: Sync) -> None:
+    for stream, modality in CARRIERS.items():
+        found = columns(whole.schemas[stream]["schema"])
+        defined = {one["name"]: one for one in whole.records["custom_fields"] if one["modality"] == modality}
+        assert {column["title"] for column in found.values()} == defined.keys()
+        assert all(defined[column["title"]]["id"] in column["description"] for column in found.values())
+        for record in whole.records[stream]:
+            strict = {"properties": found, "additionalProperties": False}
+            jsonschema.validate(record["custom_fields"] or {}, strict)
+    assert columns(whole.schemas["contacts"]["schema"])["lead_score"]["type"] == ["number", "null"]
+    assert columns(whole.schemas["contacts"]["schema"])["last_survey"]["format"] == "date-time"
+
+
+def test_raw_they_are_only_apollos_map(sandbox: Sandbox) -> None:
+    before = sandbox.ledger.as_dict()["requests"].get("typed_custom_fields/index", 0)
+    run = sync(sandbox, "contacts", custom_fields="raw")
+    assert any(record["typed_custom_fields"] for record in run.records["contacts"])
+    assert not any(record.get("custom_fields") for record in run.records["contacts"])
+    assert not columns(run.schemas["contacts"]["schema"])
+    assert sandbox.ledger.as_dict()["requests"].get("typed_custom_fields/index", 0) == before
+
+
+def discovered(config: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    TapApollo(config=config, validate_config=False, setup_mapper=False).run_discovery()
+    catalog: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return catalog
+
+
+def stream_of(catalog: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(stream for stream in catalog["streams"] if stream["tap_stream_id"] == name)
+
+
+class TestDiscovery:
+    def test_with_a_key_the_catalog_has_them(self, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        catalog = discovered(config_for(sandbox), capsys)
+        assert "lead_score" in columns(stream_of(catalog, "contacts")["schema"])
+        assert "tier" in columns(stream_of(catalog, "accounts")["schema"])
+
+    def test_without_a_key_it_has_everything_else(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert not columns(stream_of(discovered({}, capsys), "contacts")["schema"])
+
+    @pytest.mark.parametrize(
+        "fault", [{"kind": "status", "status": 500}, {"kind": "html"}, {"kind": "status", "status": 429}], ids=str
+    )
+    def test_where_they_cannot_be_read_it_does_without_and_says_so_at_once(
+        self,
+        own: Sandbox,
+        fault: dict[str, Any],
+        capsys: pytest.CaptureFixture[str],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        own.faults.add(action="typed_custom_fields/index", times=1, **fault)
+        assert not columns(stream_of(discovered(config_for(own), capsys), "contacts")["schema"])
+        assert "The catalog is without custom fields" in caplog.text
+
+    def test_where_apollo_is_not_there_it_does_without(
+        self,
+        capsys: pytest.CaptureFixture[str],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        config = {"api_key": "k", "api_url": "http://127.0.0.1:9/api/v1"}
+        assert not columns(stream_of(discovered(config, capsys), "contacts")["schema"])
+        assert "Apollo cannot be reached" in caplog.text
+
+
+def test_a_field_that_is_younger_than_the_catalog_arrives(own: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    catalog = discovered(config_for(own), capsys)
+    contacts = stream_of(catalog, "contacts")
+    contacts["schema"]["properties"]["custom_fields"]["properties"]["lead_score"]["type"] = ["string", "null"]
+    del contacts["schema"]["properties"]["_unknown"]  # as the catalog of an older version
+    for stream in catalog["streams"]:
+        chosen = stream["tap_stream_id"] == "contacts"
+        stream["metadata"][-1 if stream["metadata"][-1]["breadcrumb"] == [] else 0]["metadata"]["selected"] = chosen
+    added = add(own, "Shoe size")
+    run = sync(own, catalog=catalog)
+    assert run.records.keys() == {"contacts"}
+    schema = run.schemas["contacts"]["schema"]
+    assert columns(schema)["shoe_size"]["description"].endswith(f"id {added}).")
+    assert columns(schema)["lead_score"]["type"] == ["string", "null"]  # what a catalog says of a column holds
+    assert "_unknown" in schema["properties"]
+    values = [record["custom_fields"] or {} for record in run.records["contacts"]]
+    assert any("shoe_size" in value for value in values)
+
+
+def test_flattened_each_is_a_column_of_its_own(sandbox: Sandbox) -> None:
+    run = sync(sandbox, "accounts", flattening_enabled=True, flattening_max_depth=1)
+    assert "custom_fields__yearly_spend" in run.schemas["accounts"]["schema"]["properties"]
+    assert any(record.get("custom_fields__yearly_spend") for record in run.records["accounts"])
