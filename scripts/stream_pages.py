@@ -370,5 +370,5 @@ def _access(stream: ApolloStream) -> tuple[str, str]:
     asked: list[type[ApolloStream]] = [type(stream), *([FindExport] if isinstance(stream, ConversationExports) else [])]
     return (
         ", ".join(f"`{one.scope}`" if one.scope else "master key only" for one in asked),
-        ", ".join(one.oauth_scope if " " in one.oauth_scope else f"`{one.oauth_scope}`" for one in asked),
+        ", ".join(f"`{one.oauth_scope}`" if one.oauth_scope else "no app may" for one in asked),
     )

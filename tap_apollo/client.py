@@ -86,7 +86,7 @@ class ApolloStream(RESTStream[None]):
         records_key: Where the reply holds its rows; None if the reply is the list itself.
         parameters: What every request of the stream sends: the JSON body of a POST, the query of a GET.
         scope: What an API key needs to read the endpoint; None where only a master key will do.
-        oauth_scope: What an access token needs.
+        oauth_scope: What an access token needs; None where no app may read it.
     """
 
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE  # RecordShaper conforms each record, once.
@@ -94,7 +94,7 @@ class ApolloStream(RESTStream[None]):
     allow_redirects = False  # requests would carry `x-api-key` to the other host.
 
     scope: ClassVar[str | None]
-    oauth_scope: ClassVar[str]
+    oauth_scope: ClassVar[str | None]
     records_key: ClassVar[str | None] = None
     parameters: ClassVar[Mapping[str, Any]] = {}
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
@@ -195,6 +195,8 @@ class ApolloStream(RESTStream[None]):
     def remedy(self) -> str:
         """What to do about credentials that may not read the endpoint."""
         if self._tap.credential != "api_key":
+            if self.oauth_scope is None:
+                return f"no app may; use {'a master' if self.scope is None else 'an API'} key"
             return f"the missing scope is {self.oauth_scope}; authorize the app again with it"
         if self.scope is None:
             return "only a master key may; use one"

@@ -10,9 +10,11 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo.streams import CREDIT_STREAMS
+from tests.meltano import project_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 #: A search that some of the sandbox's people match.
 SEARCHES = [{"name": "engineers", "filters": {"person_titles": ["Engineer"]}, "max_pages": 2}]
@@ -59,3 +61,9 @@ hypothesis.settings.register_profile("default", max_examples=150, deadline=None,
 hypothesis.settings.register_profile("ci", max_examples=2000, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("explore", max_examples=10_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Meltano project for all tests, so that its plugins are installed once."""
+    return project_in(tmp_path_factory.mktemp("project"))

@@ -3,55 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
-import psycopg
 import pytest
 import yaml
 
 from apollo_sandbox import Sandbox, Settings
 from scripts.write_docs import ROOT
+from tests.meltano import meltano
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-POSTGRES = os.environ.get("TAP_APOLLO_TEST_POSTGRES")
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This repository's Meltano project, in a folder of its own."""
-    folder = tmp_path_factory.mktemp("project")
-    text = (ROOT / "meltano.yml").read_text(encoding="utf-8")
-    (folder / "meltano.yml").write_text(text.replace("pip_url: -e .", f"pip_url: -e {ROOT}"), encoding="utf-8")
-    return folder
+    from pathlib import Path
 
 
 @pytest.fixture
 def own() -> Iterator[Sandbox]:
     with Sandbox(Settings(contacts=230, seed=11)).serve() as running:
         yield running
-
-
-def meltano(project: Path, *arguments: str, **environment: str) -> str:
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("meltano")), "--environment=sandbox", *arguments],
-        cwd=project,
-        env={**os.environ, "NO_COLOR": "1", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-5000:]
-    return done.stdout
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="the DuckDB that the loader is right with has no wheel for it")
@@ -116,35 +87,10 @@ def test_what_a_budget_leaves_is_bought_by_the_next_run_and_the_plan_says_so(pro
     assert sorted(domain for (domain,) in rows) == sorted(domains)
 
 
-@pytest.mark.skipif(POSTGRES is None, reason="TAP_APOLLO_TEST_POSTGRES is not set")
-def test_the_project_runs_into_postgres_with_every_row(project: Path, own: Sandbox) -> None:
-    assert POSTGRES is not None
-    schema = f"apollo_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(POSTGRES, autocommit=True) as connection:
-        info = connection.info
-        try:
-            environment = {
-                "TAP_APOLLO_API_URL": own.url,
-                "TARGET_POSTGRES_HOST": info.host,
-                "TARGET_POSTGRES_PORT": str(info.port),
-                "TARGET_POSTGRES_USER": info.user,
-                "TARGET_POSTGRES_PASSWORD": info.password or "postgres",
-                "TARGET_POSTGRES_DATABASE": info.dbname,
-                "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": schema,
-            }
-            meltano(project, "run", "--install", "tap-apollo", "target-postgres", **environment)
-            arrived = {
-                stream: connection.execute(f"select count(*) from {schema}.{stream}").fetchall()[0][0]  # noqa: S608
-                for stream in own.counts()
-            }
-            assert arrived == own.counts()
-        finally:
-            connection.execute(f"drop schema if exists {schema} cascade")
-
-
 def test_the_schedule_and_the_jobs_name_plugins_that_exist() -> None:
     project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
     plugins = {plugin["name"] for group in project["plugins"].values() for plugin in group}
     jobs = {job["name"]: job["tasks"] for job in project["jobs"]}
-    assert all({*task.split()} <= plugins for tasks in jobs.values() for task in tasks)
+    blocks = [block for tasks in jobs.values() for task in tasks for block in task.split()]
+    assert {block.partition(":")[0] for block in blocks} <= plugins
     assert all(schedule["job"] in jobs for schedule in project["schedules"])

@@ -265,3 +265,28 @@ def test_at_full_size_everything_arrives() -> None:
             assert run.error is None
             assert len({*run.ids(stream)}) == size
             assert max(len(json.dumps(state)) for state in run.states[::50]) < 20_000
+
+
+@pytest.mark.parametrize("stream", ["calls", "outreach_emails", "conversations"])
+class TestWindows:
+    def test_every_state_can_be_gone_on_from(self, stream: str) -> None:
+        """The one after the last page, too, in which no window is left to read."""
+        with Sandbox(Settings(contacts=120, seed=6)).serve() as sandbox:
+            run = sync(sandbox, stream)
+            for state in run.states:
+                assert sync(sandbox, stream, state=state).error is None
+
+    def test_the_bookmark_is_of_all_the_runs_that_a_walk_took(self, stream: str) -> None:
+        settings = dataclasses.replace(
+            Settings(contacts=200, seed=6), calls=330, outreach_emails=330, conversations=330
+        )
+        with Sandbox(settings).serve() as sandbox:
+            at_once = sync(sandbox, stream).state["bookmarks"][stream]
+            state: dict[str, Any] | None = None
+            for _ in range(12):
+                state = sync(sandbox, stream, state=state, max_pages={stream: 1}).state
+                if "replication_key_value" in state["bookmarks"][stream]:
+                    break
+            assert state is not None
+            assert state["bookmarks"][stream]["replication_key_value"] == at_once["replication_key_value"]
+            assert {*state["bookmarks"][stream]["walk"]["witnesses"]} == {*at_once["walk"]["witnesses"]}

@@ -82,11 +82,13 @@ class WindowMemory:
         stop: Where the last walk was stopped, if it was.
         witnesses: Ids by which the list is recognized.
         walked_at: When the list was last walked whole.
+        latest: While a walk is stopped: the latest rows that it has seen, each its replication value and id.
     """
 
     stop: WindowStop | None = None
     witnesses: tuple[str, ...] = ()
     walked_at: datetime.datetime | None = None
+    latest: tuple[tuple[str, str], ...] = ()
 
     def to_state(self) -> dict[str, Any]:
         """Return the memory as JSON."""
@@ -98,6 +100,7 @@ class WindowMemory:
                 "total": self.stop.total,
                 "witnesses": list(self.stop.witnesses),
             }
+            state["latest"] = [list(row) for row in self.latest]
         if self.walked_at:
             state["walked_at"] = self.walked_at.isoformat(timespec="seconds")
         return state
@@ -113,7 +116,7 @@ class WindowMemory:
             stop = known.get("stop")
             return cls(
                 stop=None
-                if stop is None
+                if stop is None or not stop["windows"]  # its last page was delivered, and then the run was killed
                 else WindowStop(
                     windows=tuple(_window(first, last) for first, last in stop["windows"]),
                     position=_count(stop["position"]),
@@ -122,6 +125,7 @@ class WindowMemory:
                 ),
                 witnesses=_texts(known["witnesses"]),
                 walked_at=_moment(known["walked_at"]) if "walked_at" in known else None,
+                latest=tuple(_pair(row) for row in known.get("latest", ())),
             )
 
 
@@ -178,6 +182,11 @@ def _texts(values: Any) -> tuple[str, ...]:  # noqa: ANN401
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise TypeError
     return tuple(values)
+
+
+def _pair(values: Any) -> tuple[str, str]:  # noqa: ANN401
+    first, second = _texts(values)
+    return first, second
 
 
 def _moment(value: str) -> datetime.datetime:

@@ -338,7 +338,8 @@ class WindowedStream(ResumableStream):
     @override
     def new_walk(self, context: Context | None) -> Walk:
         self._memory = self.remembered(WindowMemory.from_state, WindowMemory())
-        self._latest: list[tuple[str, str]] = []
+        self._latest: list[tuple[str, str]] = [*self._memory.latest]  # of the runs that the walk was begun in, too
+        heapq.heapify(self._latest)
         self._now = timestamp(self.started.isoformat())
         since = self.config.get("start_date")
         start = FLOOR if since is None else _day(timestamp(since))
@@ -371,7 +372,7 @@ class WindowedStream(ResumableStream):
     def progress(self) -> dict[str, Any]:
         walk = cast("WindowWalk", self._walk)
         witnesses = () if walk.recognized else self._memory.witnesses
-        return WindowMemory(walk.stop(), witnesses, self._memory.walked_at).to_state()
+        return WindowMemory(walk.stop(), witnesses, self._memory.walked_at, tuple(self._latest)).to_state()
 
     @override
     def remember(self, walk: Walk, outcome: Outcome) -> None:

@@ -1,0 +1,38 @@
+"""This repository's Meltano project, run as its users run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from scripts.write_docs import ROOT
+
+MELTANO = [str(Path(sys.executable).with_name("meltano")), "--environment=sandbox"]
+
+
+def project_in(folder: Path) -> Path:
+    """Copy the project's definition into a folder of its own, with the tap as it is here."""
+    text = (ROOT / "meltano.yml").read_text(encoding="utf-8")
+    (folder / "meltano.yml").write_text(text.replace("pip_url: -e .", f"pip_url: -e {ROOT}"), encoding="utf-8")
+    return folder
+
+
+def environment(settings: dict[str, str]) -> dict[str, str]:
+    return {**os.environ, "NO_COLOR": "1", **settings}
+
+
+def meltano(project: Path, *arguments: str, **settings: str) -> str:
+    done = subprocess.run(
+        [*MELTANO, *arguments],
+        cwd=project,
+        env=environment(settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+    return done.stdout
