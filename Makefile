@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: demo test lint bench docs clean
 
-demo: .venv/ready  ## sandbox -> meltano run -> a DuckDB file, and a look at what arrived
+demo: .venv/ready  ## sandbox -> meltano run -> a DuckDB file -> dbt, and a look at what came of it
 	@$(BIN)/python scripts/demo.py
 
 test: .venv/ready  ## everything that can be tested without an Apollo account
@@ -22,11 +22,17 @@ docs: .venv/ready  ## write anew what docs/ and the catalog snapshot take from t
 	@$(BIN)/python scripts/write_docs.py
 
 clean:
-	rm -rf .venv .meltano .demo output
+	rm -rf .venv .airflow .meltano .demo output
 
 .venv/ready: pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15) and "tap-apollo needs Python 3.10 to 3.14: call make PYTHON=python3.12, say.")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv sync --quiet --frozen --inexact
+	@touch $@
+
+# What the tests of the DAGs run them with; they call for it themselves. Airflow's requirements do not go with ours.
+.airflow/ready: orchestrate/airflow.txt
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .airflow
+	@$(BIN)/uv pip install --quiet --python .airflow/bin/python --requirements $<
 	@touch $@

@@ -1,4 +1,4 @@
-"""The main job, as a user runs it: sandbox, ``meltano run``, a DuckDB file, and a look at what arrived.
+"""The main job, as a user runs it: sandbox, ``meltano run``, a DuckDB file, dbt, and a look at what came of it.
 
 Needs no Apollo account and no key, and leaves what it makes in ``.demo/``.
 """
@@ -19,23 +19,24 @@ from apollo_sandbox import Sandbox, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from decimal import Decimal
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / ".demo"
 
-#: Two questions a sales team asks of its data, each over tables that only join if the foreign keys are right.
-QUERIES = {
-    "Which sequences get answers?": """
-        select s.name as sequence, count(*) as emails, count(*) filter (e.replied) as replies
-        from outreach_emails e join sequences s on s.id = e.emailer_campaign_id
-        group by s.name order by replies desc, emails desc, sequence limit 5
-    """,
-    "What is in the pipeline, by stage?": """
-        select st.name as stage, count(*) as deals, round(sum(d.amount)) as amount
-        from deals d join deal_stages st on st.id = d.opportunity_stage_id
-        where not st.is_closed group by st.name, st.display_order order by st.display_order limit 5
-    """,
-}
+#: The widest bar of a chart, in characters.
+BAR = 40
+
+BLOCKS = ("tap-apollo", "target-duckdb", "dbt-duckdb:build")
+
+PIPELINE = """
+    select stage, sum(deals), sum(amount) from pipeline_by_stage_and_owner
+    where not is_closed group by stage, stage_order order by stage_order
+"""
+SEQUENCES = """
+    select sequence, sent, replied, bounced, round(100 * reply_rate) as "replied %" from sequence_performance
+    order by replied desc, sent desc, sequence limit 5
+"""
 
 
 def run_meltano(*arguments: str, environment: Mapping[str, str]) -> None:
@@ -76,19 +77,25 @@ def main() -> None:
     DEMO.mkdir()
     warehouse = DEMO / "warehouse.duckdb"
     with Sandbox(Settings()).serve() as sandbox:
-        environment = {"TAP_APOLLO_API_URL": sandbox.url, "TARGET_DUCKDB_FILEPATH": str(warehouse)}
+        environment = {
+            "TAP_APOLLO_API_URL": sandbox.url,
+            "TARGET_DUCKDB_FILEPATH": str(warehouse),
+            "DBT_DUCKDB_PATH": str(warehouse),
+        }
         print(f"A sandbox with {len(sandbox.world.contacts):,} contacts runs at {sandbox.url}.")
-        print("meltano run --install tap-apollo target-duckdb", flush=True)
-        run_meltano("run", "--install", "tap-apollo", "target-duckdb", environment=environment)
+        print(f"meltano run --install {' '.join(BLOCKS)}", flush=True)
+        run_meltano("run", "--install", *BLOCKS, environment=environment)
         there, ledger = sandbox.counts(), sandbox.ledger.as_dict()
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         connection.execute("set schema = 'apollo'")
         show_rows(connection, there)
         print(f"\nRequests made: {ledger['requests_total']}. Credits spent: {ledger['credits_spent']}.")
-        for question, query in QUERIES.items():
-            print(f"\n{question}")
-            print(connection.sql(query))
-    print(f"The tables are in {warehouse.relative_to(ROOT)}. It took {time.monotonic() - began:.0f} s.")
+        connection.execute("set schema = 'analytics'")
+        print("\nWhich sequences get answers?")
+        print(connection.sql(SEQUENCES))
+        print("\nWhat is in the pipeline, by stage?")
+        print(chart(rows(connection, PIPELINE)))
+    print(f"\nThe tables are in {warehouse.relative_to(ROOT)}. It took {time.monotonic() - began:.0f} s.")
 
 
 def show_rows(connection: duckdb.DuckDBPyConnection, there: Mapping[str, int]) -> None:
@@ -109,6 +116,16 @@ def show_rows(connection: duckdb.DuckDBPyConnection, there: Mapping[str, int]) -
     print(f"{'people':<28}{'a search':>10}{found:>10,}")
     if wrong:
         sys.exit(f"These did not arrive whole: {', '.join(wrong)}.")
+
+
+def chart(stages: list[tuple[str, int, Decimal]]) -> str:
+    """Draw a bar per stage, as long as its amount is large."""
+    most = max(amount for _, _, amount in stages)
+    lines = []
+    for stage, deals, amount in stages:
+        bar = "\N{FULL BLOCK}" * round(BAR * amount / most)
+        lines.append(f"{stage:<20} {bar:<{BAR}} {amount:>10,.0f} {deals:>4} deals")
+    return "\n".join(lines)
 
 
 def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:

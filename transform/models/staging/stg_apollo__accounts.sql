@@ -1,0 +1,17 @@
+{{ stream('accounts', {
+    'id': 'text',
+    'name': 'text',
+    'domain': 'text',
+    'industry': 'text',
+    'estimated_num_employees': 'bigint',
+    'annual_revenue': 'numeric(20, 4)',
+    'city': 'text',
+    'state': 'text',
+    'country': 'text',
+    'organization_id': 'text',
+    'owner_id': 'text',
+    'account_stage_id': 'text',
+    'custom_fields': object_type(),
+    'last_activity_date': 'timestamp',
+    'created_at': 'timestamp',
+}) }}

@@ -1,0 +1,6 @@
+{{ stream('lists', {
+    'id': 'text',
+    'name': 'text',
+    'modality': 'text',
+    'created_at': 'timestamp',
+}) }}

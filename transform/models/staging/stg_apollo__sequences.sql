@@ -1,0 +1,15 @@
+{{ stream('sequences', {
+    'id': 'text',
+    'name': 'text',
+    'user_id': 'text',
+    'active': 'boolean',
+    'archived': 'boolean',
+    'num_steps': 'bigint',
+    'unique_delivered': 'bigint',
+    'unique_opened': 'bigint',
+    'unique_clicked': 'bigint',
+    'unique_replied': 'bigint',
+    'unique_bounced': 'bigint',
+    'last_used_at': 'timestamp',
+    'created_at': 'timestamp',
+}) }}

@@ -1,0 +1,15 @@
+{{ stream('tasks', {
+    'id': 'text',
+    'type': 'text',
+    'status': 'text',
+    'priority': 'text',
+    'user_id': 'text',
+    'contact_id': 'text',
+    'account_id': 'text',
+    'opportunity_id': 'text',
+    'emailer_campaign_id': 'text',
+    'due_at': 'timestamp',
+    'completed_at': 'timestamp',
+    'skipped_at': 'timestamp',
+    'created_at': 'timestamp',
+}) }}
