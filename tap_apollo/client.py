@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import enum
+import functools
 import math
 import sys
 import time
@@ -15,7 +16,7 @@ import requests
 from singer_sdk import metrics
 from singer_sdk.exceptions import RetriableAPIError
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.singerlib import RecordMessage, Schema
+from singer_sdk.singerlib import Catalog, RecordMessage, Schema
 from singer_sdk.streams import RESTStream
 
 from tap_apollo import schemas
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
 
     from backoff.types import Details
     from singer_sdk.helpers.types import Context, Record
-    from singer_sdk.singerlib import Catalog
 
     from tap_apollo.auth import Auth
     from tap_apollo.paging import Outcome, Walk
@@ -61,6 +61,9 @@ if TYPE_CHECKING:
     from tap_apollo.tap import TapApollo
 
 MAX_TRIES = 5
+
+#: Most bytes of a reply to read at once; a page of contacts has some 500,000.
+_PIECE = 262_144
 
 #: Seconds to wait for an answer that discovery can do without.
 DISCOVERY_TIMEOUT = 10
@@ -114,9 +117,13 @@ class ApolloStream(RESTStream[None]):
     def __init__(self, tap: TapApollo) -> None:
         """Bind the stream to its tap and read its schema."""
         super().__init__(tap, schema=schemas.load(self.name))
-        self.shape = RecordShaper(schemas.annotated(self.name))
 
     # The schema
+
+    @functools.cached_property
+    def shape(self) -> RecordShaper:
+        """What brings rows into the types of the schema."""
+        return RecordShaper(schemas.annotated(self.name))
 
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
@@ -154,8 +161,9 @@ class ApolloStream(RESTStream[None]):
         with self.reporting():
             self.learn()
             learned = True
-        if self.schema is not before:
-            self._tap.setup_mapper()
+        entry = self._tap.catalog.get_stream(self.name)
+        if self.schema is not before and entry:
+            self._tap.mapper.register_raw_streams_from_catalog(Catalog({self.name: entry}))
         return learned
 
     # The request
@@ -282,8 +290,10 @@ class ApolloStream(RESTStream[None]):
 
     def _send(self, request: requests.PreparedRequest) -> requests.Response:
         session = self.requests_session
-        settings = session.merge_environment_settings(request.url, {}, None, None, None)
+        settings = session.merge_environment_settings(request.url, {}, True, None, None)  # noqa: FBT003
         response = session.send(request, timeout=self.timeout, allow_redirects=self.allow_redirects, **settings)
+        # As `content` would, but half a page at once, not ten kilobytes: it takes two thirds of the time.
+        response._content = b"".join(response.iter_content(_PIECE))  # noqa: SLF001
         tags: dict[str, Any] = {metrics.Tag.STREAM: self.name, metrics.Tag.HTTP_STATUS_CODE: response.status_code}
         seconds = response.elapsed.total_seconds()
         metrics.log(self.metrics_logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, seconds, tags))
@@ -339,8 +349,10 @@ class ApolloStream(RESTStream[None]):
 
     def shaped(self, row: Record, context: Context | None) -> Record:  # noqa: ARG002
         """Return a row as it goes to the warehouse."""
-        record = self.shape(row)
-        self.tell(self.shape.news())
+        shape = self.shape
+        record = shape(row)
+        if news := shape.news():
+            self.tell(news)
         if self.replication_key:
             record.setdefault(self.replication_key, None)
         return record

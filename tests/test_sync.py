@@ -40,6 +40,7 @@ EVERYTHING: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def whole(sandbox: Sandbox) -> Sync:
+    sandbox.reset()  # the rate windows that other tests have used
     return sync(sandbox, *STREAM_NAMES, **EVERYTHING)
 
 

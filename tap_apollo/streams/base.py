@@ -416,8 +416,9 @@ class CustomFieldsMixin(ApolloStream):
         values = record.get("typed_custom_fields")
         if values is not None and self.config["custom_fields"] == "labels":
             labels = self._known_labels()
-            record["custom_fields"] = labels.resolve(values) if labels else values and None
-            self.tell(labels.news() if labels else ())
+            record["custom_fields"] = labels.resolve(values) if labels else None
+            if labels and (news := labels.news()):
+                self.tell(news)
         return record
 
     def _known_labels(self) -> CustomFieldLabels | None:
@@ -438,7 +439,8 @@ class CustomFieldsMixin(ApolloStream):
 class DerivedStream(ApolloStream):
     """A stream whose rows come out of the records of another, without requests of its own.
 
-    The parent hands over each record before it writes it, so that no STATE covers a record whose rows are not out.
+    The parent hands over each record before it writes it, so that no STATE covers a record whose rows are not out; to a
+    stream that is selected, that is.
     """
 
     path = ""
@@ -457,20 +459,17 @@ class DerivedStream(ApolloStream):
     def open(self) -> None:
         """Announce the stream; to be called before the first record."""
         self.number_version()
-        if self.selected:
-            self._write_schema_message()
+        self._write_schema_message()
 
     def feed(self, record: Record) -> None:
         """Write the rows that a record of the parent holds."""
-        if self.selected:
-            for row in self.derive(record):
-                self._write_record_message(self.shaped(row, None))
-                self._written += 1
+        for row in self.derive(record):
+            self._write_record_message(self.shaped(row, None))
+            self._written += 1
 
     def close(self) -> None:
         """Sum up; to be called after the last record."""
-        if self.selected:
-            self.logger.info("%s: %s records, with their parents", self.name, f"{self._written:,}")
+        self.logger.info("%s: %s records, with their parents", self.name, f"{self._written:,}")
 
 
 def _day(moment: str) -> datetime.date:

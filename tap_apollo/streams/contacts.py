@@ -70,7 +70,7 @@ class Contacts(CustomFieldsMixin, NewestFirstStream):
 
     @functools.cached_property
     def _derived(self) -> list[DerivedStream]:
-        return [child for child in self.child_streams if isinstance(child, DerivedStream)]
+        return [child for child in self.child_streams if isinstance(child, DerivedStream) and child.selected]
 
 
 class ContactSequenceStatuses(DerivedStream):
