@@ -31,7 +31,7 @@ clean:
 	@UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv sync --quiet --frozen --inexact
 	@touch $@
 
-# What the tests of the DAGs run them with; they call for it themselves. Airflow's requirements do not go with ours.
+# What the tests of the DAGs run them with; they call for it themselves, unless TAP_APOLLO_TEST_AIRFLOW is no.
 .airflow/ready: orchestrate/airflow.txt
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .airflow
 	@$(BIN)/uv pip install --quiet --python .airflow/bin/python --requirements $<
