@@ -8,7 +8,7 @@ demo: .venv/ready  ## sandbox -> meltano run -> a DuckDB file -> dbt, and a look
 	@$(BIN)/python scripts/demo.py
 
 test: .venv/ready  ## everything that can be tested without an Apollo account
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses=auto --dist=loadfile
 
 lint: .venv/ready  ## style and types
 	@$(BIN)/ruff check

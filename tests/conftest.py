@@ -56,7 +56,7 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-# The same examples at every run: thousands in CI, a few hundred while one works. `explore` looks for new ones.
+# The same examples at every run, more of them in CI. `explore` looks for new ones.
 hypothesis.settings.register_profile("default", max_examples=150, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("ci", max_examples=1000, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("explore", max_examples=10_000, deadline=None)

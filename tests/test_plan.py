@@ -90,7 +90,10 @@ def test_credits_are_planned_at_their_worst_within_the_limits(own: Sandbox) -> N
     assert plan["streams"]["organization_enrichment"]["credits"] == 25
     assert plan["streams"]["organization_enrichment"]["requests"] == 3
     assert plan["credits"] == 25
-    assert planned(own, **buying, credit_budget=7)["credits"] == 7
+    small = planned(own, **buying, credit_budget=7)
+    assert small["credits"] == 7
+    assert small["streams"]["organization_enrichment"]["requests"] == 1
+    assert small["streams"]["organization_enrichment"]["note"] == "credits for 7 of 25"
     assert planned(own, **buying, credit_budget=100, credit_budget_per_cycle=9)["credits"] == 9
     assert planned(own, **buying, credit_budget=100, credit_reserve=9_999)["credits"] == 1
     assert planned(own, **buying)["credits"] == 0

@@ -118,6 +118,12 @@ class CreditStream(ApolloStream):
         if limit is not None and requests_wanted > limit:
             requests_wanted, units, at_least = limit, limit * self.price.batch, False
             note = f"`max_pages` allows {limit:,} requests"
+        try:
+            affordable = self.ledger.affordable(self.unit_price)
+        except LimitReachedError:
+            affordable = 0
+        if affordable < units:
+            requests_wanted, note = math.ceil(affordable / self.price.batch), f"credits for {affordable:,} of {units:,}"
         return Outlook(None, requests_wanted, at_least, units * self.unit_price, note)
 
     # One request
