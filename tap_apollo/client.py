@@ -137,16 +137,16 @@ class ApolloStream(RESTStream[None]):
             entry.schema = Schema.from_dict(_merged(self.schema, entry.schema.to_dict()))
 
     def extend_schema(self, properties: Mapping[str, Mapping[str, Any]]) -> None:
-        """Add properties to columns that are objects.
+        """Add properties to columns that are objects; what a catalog says of them may be out of date.
 
         Args:
             properties: JSON Schema of the properties of each column.
         """
-        columns = {name: {"properties": schemas} for name, schemas in properties.items()}
-        self._schema = _merged({"properties": columns}, self.schema)
+        columns = {"properties": {name: {"properties": inner} for name, inner in properties.items()}}
+        self._schema = _merged(self.schema, columns)
         entry = self._tap.catalog.get_stream(self.name)
         if entry:
-            entry.schema = Schema.from_dict(_merged({"properties": columns}, entry.schema.to_dict()))
+            entry.schema = Schema.from_dict(_merged(entry.schema.to_dict(), columns))
 
     def learn(self) -> None:
         """Read what the SCHEMA needs to know.
@@ -426,8 +426,19 @@ class ApolloStream(RESTStream[None]):
 
         The SDK would send this message before the records, so that a sync that fails leaves an empty table.
         """
-        if self._stream_version is not None and self.selected:
-            self._write_activate_version_message(self._stream_version)
+        if self._stream_version is None or not self.selected:
+            return
+        if self._shares_its_table():
+            self.logger.warning("%s: nothing is dropped, as another stream goes by the same name.", self.name)
+            return
+        self._write_activate_version_message(self._stream_version)
+
+    def _shares_its_table(self) -> bool:
+        """Whether a stream map lets another stream go into the same table: its rows would be dropped, too."""
+        maps = self._tap.mapper.stream_maps
+        names = {one.stream_alias for one in maps[self.name]}
+        others = (other for other in self._tap.streams.values() if other is not self and other.selected)
+        return any(one.stream_alias in names for other in others for one in maps[other.name])
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
@@ -611,12 +622,12 @@ class PagedStream(ApolloStream):
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Return two JSON Schemas as one, with the properties of both at all levels; the second overrides the first."""
-    both = {**first, **second}
-    if "properties" in first and "properties" in second:
-        mine, yours = first["properties"], second["properties"]
-        both["properties"] = {name: _merged(mine.get(name, {}), yours.get(name, {})) for name in {**mine, **yours}}
-    return both
+    """Return two JSON Schemas as one, with the properties of both at all levels; the second's own hold."""
+    if "properties" not in second:
+        return dict(second or first)
+    mine, yours = first.get("properties", {}), second["properties"]
+    properties = {name: _merged(mine.get(name, {}), yours.get(name, {})) for name in {**mine, **yours}}
+    return {**first, **second, "properties": properties}
 
 
 def _number(value: Any) -> int | None:  # noqa: ANN401

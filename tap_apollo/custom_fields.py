@@ -22,8 +22,8 @@ _TYPES: dict[str, dict[str, Any]] = {
 }
 _TEXT = {"type": ["string", "null"]}
 
-#: Most characters of a name, so that a flattened column with its prefix is a name that PostgreSQL keeps whole.
-LONGEST = 40
+#: Most bytes of a name, so that a flattened column with its prefix is a name that PostgreSQL keeps whole.
+LONGEST = 63 - len("custom_fields__")
 
 
 class CustomFieldLabels:
@@ -82,7 +82,15 @@ def names(fields: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """
     named: dict[str, str] = {}
     for field in sorted(fields, key=lambda field: str(field["id"])):
-        label = re.sub(r"\W+", "_", f"{field.get('name') or ''}".lower()).strip("_")[:LONGEST].strip("_")
-        name = f"field_{label}".rstrip("_") if not label or label[0].isdigit() else label
-        named[field["id"]] = f"{name}_{field['id']}" if name in named.values() or name == "field" else name
+        label = re.sub(r"\W+", "_", f"{field.get('name') or ''}".lower()).strip("_")
+        name = _cut(f"field_{label}" if not label or label[0].isdigit() else label, LONGEST)
+        if name in named.values() or name == "field":
+            end = f"_{field['id']}"
+            name = _cut(name, LONGEST - len(end)) + end
+        named[field["id"]] = name
     return named
+
+
+def _cut(name: str, size: int) -> str:
+    """Return as much of a name as there are bytes for."""
+    return name.encode()[:size].decode(errors="ignore").strip("_")

@@ -70,8 +70,11 @@ class Reading:
     def __iter__(self) -> Iterator[list[Record]]:
         """Read: whoever asks for the next page has delivered the rows of the one before."""
         steps = self._walk.pages()
-        request, page = next(steps, None), None
-        outcome: Outcome | None = None
+        page, outcome = None, None
+        try:
+            request: PageRequest | None = next(steps)
+        except StopIteration as end:
+            request, outcome = None, end.value
         while request and self.pages != self._limit:
             if self._ahead:
                 left = None if self._limit is None else self._limit - self.pages - 1

@@ -121,7 +121,8 @@ class TapApollo(Tap):
     @override
     def run_discovery(self) -> str:
         """Print and return the catalog, with the custom fields if there are credentials to read them with."""
-        if not self._validate_config(raise_errors=False):
+        # Renewing a token would revoke the sync's, if there is no file that hands the new one over.
+        if not self._validate_config(raise_errors=False) and self.credential == "api_key":
             self.discovering = True
             self._describe_custom_fields()
         return super().run_discovery()
@@ -387,9 +388,11 @@ class TapApollo(Tap):
         try:
             run([functools.partial(self._sync_in_turn, group) for group in groups if group], self.baton)
         finally:
-            if isinstance(self.message_writer, BlockWriter):
-                self.message_writer.flush()
-            self.authenticator.finish(PATIENCE)
+            try:
+                if isinstance(self.message_writer, BlockWriter):
+                    self.message_writer.flush()
+            finally:
+                self.authenticator.finish(PATIENCE)
         for stream in streams:
             stream.log_sync_costs()
         if self.has_ledger:

@@ -64,6 +64,7 @@ class TestNames:
             ("", f"field_{1:024x}"),
             (None, f"field_{1:024x}"),
             ("x" * 99, "x" * LONGEST),
+            ("й" * 99, "й" * (LONGEST // 2)),
         ],
     )
     def test_are_labels_as_far_as_columns_bear_them(self, label: str | None, name: str) -> None:
@@ -73,6 +74,12 @@ class TestNames:
         older, newer = field(1, "Tier"), field(2, "tier!")
         wanted = {older["id"]: "tier", newer["id"]: f"tier_{newer['id']}"}
         assert names([older, newer]) == names([newer, older]) == wanted
+
+    def test_fit_a_column_of_postgresql_with_their_ids_too(self) -> None:
+        fields = [field(number, "Предпочтительный канал связи покупателя") for number in range(3)]
+        flattened = [f"custom_fields__{name}" for name in names(fields).values()]
+        assert all(len(name.encode()) <= 63 for name in flattened)
+        assert len({*flattened}) == 3
 
     def test_stay_when_a_field_is_added(self) -> None:
         fields = [field(number, name) for number, name in enumerate(["Tier", "Score", "tier", "Tier "])]
@@ -144,6 +151,20 @@ def stream_of(catalog: dict[str, Any], name: str) -> dict[str, Any]:
     return next(stream for stream in catalog["streams"] if stream["tap_stream_id"] == name)
 
 
+def test_where_nobody_wants_them_they_are_not_asked_for(own: Sandbox) -> None:
+    own.faults.add("status", action="typed_custom_fields/index", status=500)
+    assert sync(own, "contact_sequence_statuses").error is None
+    catalog = TapApollo(config=config_for(own)).catalog_dict
+    for stream in catalog["streams"]:
+        for entry in stream["metadata"]:
+            if entry["breadcrumb"] in ([], ["properties", "custom_fields"]):
+                entry["metadata"]["selected"] = not entry["breadcrumb"] and stream["tap_stream_id"] == "contacts"
+    run = sync(own, catalog=catalog)
+    assert run.error is None
+    assert len(run.records["contacts"]) == 150
+    assert "custom_fields" not in run.schemas["contacts"]["schema"]["properties"]
+
+
 class TestDiscovery:
     def test_with_a_key_the_catalog_has_them(self, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
         catalog = discovered(config_for(sandbox), capsys)
@@ -180,7 +201,9 @@ class TestDiscovery:
 def test_a_field_that_is_younger_than_the_catalog_arrives(own: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     catalog = discovered(config_for(own), capsys)
     contacts = stream_of(catalog, "contacts")
-    contacts["schema"]["properties"]["custom_fields"]["properties"]["lead_score"]["type"] = ["string", "null"]
+    contacts["schema"]["properties"]["title"]["description"] = "ours"
+    known = contacts["schema"]["properties"]["custom_fields"]["properties"]
+    known["lead_score"] = {"type": ["string", "null"], "format": "date"}  # as it was before it was made anew
     del contacts["schema"]["properties"]["_unknown"]  # as the catalog of an older version
     for stream in catalog["streams"]:
         chosen = stream["tap_stream_id"] == "contacts"
@@ -190,7 +213,11 @@ def test_a_field_that_is_younger_than_the_catalog_arrives(own: Sandbox, capsys: 
     assert run.records.keys() == {"contacts"}
     schema = run.schemas["contacts"]["schema"]
     assert columns(schema)["shoe_size"]["description"].endswith(f"id {added}).")
-    assert columns(schema)["lead_score"]["type"] == ["string", "null"]  # what a catalog says of a column holds
+    assert columns(schema)["lead_score"]["type"] == ["number", "null"]
+    assert "format" not in columns(schema)["lead_score"]
+    assert schema["properties"]["title"]["description"] == "ours"  # what a catalog says of a column holds
+    validator = jsonschema.Draft7Validator(schema)
+    assert not [error for record in run.records["contacts"] for error in validator.iter_errors(record)]
     assert "_unknown" in schema["properties"]
     values = [record["custom_fields"] or {} for record in run.records["contacts"]]
     assert any("shoe_size" in value for value in values)

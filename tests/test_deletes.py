@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo import client
 from tap_apollo.paging import Page
+from tap_apollo.streams.base import ResumableStream
 from tap_apollo.streams.deals import Deals
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, config_for, sync
@@ -17,7 +19,7 @@ from tests.singer import Sync, config_for, sync
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-WHOLE = {"contacts": 0, "accounts": 0, "calls": 0, "conversations": 0}
+WHOLE = {"contacts": 0, "accounts": 0}
 
 
 class Warehouse(dict[str, dict[tuple[Any, ...], int | None]]):
@@ -230,6 +232,41 @@ class TestNothingIsDeleted:
         run = run_into(warehouse, own, "accounts", max_concurrent_requests=1)
         assert len(run.records["accounts"]) >= 229
         assert not activated(run)
+
+    @pytest.mark.parametrize("kind", ["deal", "task"])
+    def test_where_what_is_gone_makes_up_for_what_slipped_by(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Between two pages one that came is deleted and one lands behind, so that the total is as it was."""
+        settings = dataclasses.replace(Settings(contacts=60, seed=5), deals=250, tasks=250)
+        with Sandbox(settings).serve() as sandbox:
+            stream = f"{kind}s"
+            once = iter([3])
+            page_delivered = ResumableStream.page_delivered
+
+            def edit(one: Any, rows: Any) -> None:
+                for number in once:
+                    deleted(sandbox, kind, number)
+                    getattr(sandbox.world, f"add_{kind}")()
+                page_delivered(one, rows)
+
+            monkeypatch.setattr(ResumableStream, "page_delivered", edit)
+            warehouse = Warehouse({stream: {(one,): 1 for one in living(sandbox, stream)}})
+            run = run_into(warehouse, sandbox, stream, max_concurrent_requests=1)
+            assert stream not in activated(run) or warehouse.ids(stream) == living(sandbox, stream)
+            assert living(sandbox, stream) <= warehouse.ids(stream) | {*run.ids(stream)}
+            again = run_into(warehouse, sandbox, stream, state=run.state)
+            assert activated(again) == {stream}
+            assert warehouse.ids(stream) == living(sandbox, stream)
+
+    def test_past_what_apollo_shows_of_one_list(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(client.PagedStream, "display_limit", 200)
+        with Sandbox(Settings(contacts=700, seed=8, display_limit=200)).serve() as big:
+            run = sync(big, "contacts", detect_deletes=True)
+            assert {*run.ids("contacts")} == living(big, "contacts")
+        assert not activated(run)
+
+    def test_of_a_table_that_two_streams_share(self, own: Sandbox) -> None:
+        maps = {name: {"__alias__": "parties"} for name in ("contacts", "users")}
+        assert activated(sync(own, "contacts", "users", "deals", detect_deletes=True, stream_maps=maps)) == {"deals"}
 
     def test_where_a_walk_was_read_in_two_runs(self, own: Sandbox, warehouse: Warehouse) -> None:
         first = run_into(warehouse, own, "contacts", max_pages={"contacts": 2})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo import client
+from tap_apollo.paging import DateWindow, WindowMemory
+from tap_apollo.paging.windows import WindowStop
 from tests.singer import Sync, config_for, sync
 
 if TYPE_CHECKING:
@@ -290,3 +293,15 @@ class TestWindows:
             assert state is not None
             assert state["bookmarks"][stream]["replication_key_value"] == at_once["replication_key_value"]
             assert {*state["bookmarks"][stream]["walk"]["witnesses"]} == {*at_once["walk"]["witnesses"]}
+
+
+def test_the_bookmark_of_a_windowed_walk_is_no_later_than_it_began() -> None:
+    """What changes between two runs of one walk is read again by the next."""
+    stops = WindowMemory(
+        stop=WindowStop((DateWindow(datetime.date(2026, 7, 1), datetime.date(2026, 9, 30)),)),
+        began="2026-08-01T00:00:00.000000+00:00",
+    )
+    with Sandbox(Settings(contacts=200, seed=6)).serve() as sandbox:
+        state = {"bookmarks": {"calls": {"walk": stops.to_state()}}}
+        bookmark = sync(sandbox, "calls", state=state).state["bookmarks"]["calls"]["replication_key_value"]
+    assert "2026-07-01" < bookmark <= "2026-08-01"

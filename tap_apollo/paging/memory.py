@@ -83,12 +83,14 @@ class WindowMemory:
         witnesses: Ids by which the list is recognized.
         walked_at: When the list was last walked whole.
         latest: While a walk is stopped: the latest rows that it has seen, each its replication value and id.
+        began: While a walk is stopped: when it began; no bookmark of it may be later.
     """
 
     stop: WindowStop | None = None
     witnesses: tuple[str, ...] = ()
     walked_at: datetime.datetime | None = None
     latest: tuple[tuple[str, str], ...] = ()
+    began: str | None = None
 
     def to_state(self) -> dict[str, Any]:
         """Return the memory as JSON."""
@@ -101,6 +103,8 @@ class WindowMemory:
                 "witnesses": list(self.stop.witnesses),
             }
             state["latest"] = [list(row) for row in self.latest]
+            if self.began:
+                state["began"] = self.began
         if self.walked_at:
             state["walked_at"] = self.walked_at.isoformat(timespec="seconds")
         return state
@@ -126,6 +130,7 @@ class WindowMemory:
                 witnesses=_texts(known["witnesses"]),
                 walked_at=_moment(known["walked_at"]) if "walked_at" in known else None,
                 latest=tuple(_pair(row) for row in known.get("latest", ())),
+                began=known["began"] if stop and "began" in known and _moment(known["began"]) else None,
             )
 
 

@@ -48,7 +48,7 @@ class Outcome:
         total: Rows in the list, if it says.
         whole: Whether the whole list was read, not just down to covered ground.
         verified: Whether all rows of the whole list were counted in this run.
-        settles: Whether what did not come is not there: all rows were counted, to the row, while the total never fell.
+        settles: Whether what did not come is not there, so that a target may drop it.
         missing: How many rows are known to be missing, at the least.
         shortfall: What could not be read and why, one line for the user; empty if nothing.
         capped: Whether what is missing stands past what Apollo shows, so that another walk would not find it either.
@@ -176,6 +176,11 @@ class OnePage:
 class ListWalk:
     """The walk of one run.
 
+    A count that comes out does not yet show what is gone: a row that was deleted after it came can make up for one that
+    slipped by. Newest first, what is new comes to the front. If the front is read once, all rows that come were in the
+    list at first; one that is missed leaves fewer than there were, so either the count falls short or the total fell. A
+    list in no order is read twice: if the same rows come again, all of them were alive when the total was told.
+
     Attributes:
         restarted: Why the walk did not trust the state, half a sentence; empty if it did.
     """
@@ -186,6 +191,8 @@ class ListWalk:
         covered: Mark | None = None,
         stops: Iterable[Stop] = (),
         witnesses: Iterable[str] = (),
+        *,
+        settle: bool = False,
     ) -> None:
         """Prepare a walk.
 
@@ -194,11 +201,14 @@ class ListWalk:
             covered: The mark of the last walk that came to its end; None to read the whole list.
             stops: Where walks since then were stopped, the latest first.
             witnesses: Ids that the covered ground is recognized by: it is trusted once one of them is seen.
+            settle: Whether to read a list in no order twice, to know what is gone.
         """
         self._listing = listing
+        self._settle = settle
         self._covered = covered
         self._stops = deque(stops)
         self._resumed = bool(self._stops)
+        self._fronts = 0
         self._cuts: list[tuple[str, Mapping[str, Any]]] | None = None
         self._witnesses = tuple(witnesses)
         self._tally = Tally()
@@ -247,6 +257,7 @@ class ListWalk:
         """Read a newest-first list down to covered ground, skipping what stopped walks have read."""
         reader = self._reader
         while request := reader.next_request():
+            self._fronts += request.first == 0
             page = yield request
             reader.take(page)
             rows = page.records
@@ -284,8 +295,10 @@ class ListWalk:
         if stop:
             self._tally.carried = stop.count
             self._reader = self._new_reader(position=stop.position, total=stop.total, careful=stop.careful)
+        pages = 0
         while request := self._reader.next_request():
             page = yield request
+            pages += 1
             self._last = page.records
             self._reader.take(page)
             if stop and not self._knows(stop.witnesses):
@@ -295,7 +308,22 @@ class ListWalk:
             stop = None
         if self._reader.out_of_reach:
             return self._short(self._reader.total)
-        return (yield from self._counted())
+        outcome = yield from self._counted()
+        if outcome.settles and pages > 1:
+            same = self._settle and (yield from self._comes_again())
+            return dataclasses.replace(outcome, seen=len(self._tally), settles=same)
+        return outcome
+
+    def _comes_again(self) -> Generator[PageRequest, Page, bool]:
+        """Read the list once more, and return whether the same rows came, and no others."""
+        again, new = Tally(), 0
+        reader = self._new_reader(rows=again)
+        while request := reader.next_request():
+            page = yield request
+            reader.take(page)
+            page.records = self._tally.fresh(page.records)
+            new += len(page.records)
+        return new == 0 and len(again) == len(self._tally) == reader.total
 
     def _counted(self) -> Pages:
         """Read the list again, as often as need be, until its distinct rows add up to its total."""
@@ -303,6 +331,7 @@ class ListWalk:
             total = self._reader.total
             if total is None or len(self._tally) >= total or self._tally.carried:
                 break
+            self._fronts += 1
             self._reader = self._new_reader(total=total, careful=True)
             while (request := self._reader.next_request()) and len(self._tally) < (self._reader.total or total):
                 page = yield request
@@ -313,8 +342,9 @@ class ListWalk:
         seen = len(self._tally)
         if total is None or seen >= total:
             verified = total is not None and not self._tally.carried
-            delivered = verified and self._covered is None  # else what is covered was left out
-            settles = delivered and seen == total and seen > 0 and not self._tally.fell
+            whole = verified and self._covered is None and not self._part  # else what is covered was left out
+            front_once = self._listing.new_mark is None or self._fronts == 1
+            settles = whole and front_once and seen == total and seen > 0 and not self._tally.fell
             return Outcome(seen, total, verified=verified, settles=settles)
         missing = total - seen
         shortfall = f"{missing:,} of {total:,} records cannot be reached"
@@ -347,7 +377,7 @@ class ListWalk:
             if stop and stop.part != part:
                 continue
             total = yield from self._read_part(part, parameters, rows, whole, stop)
-            stop, self._tally.fell = None, self._tally.fell or rows.fell
+            stop = None
             if len(rows) >= total or (part == name and total <= self._listing.display_limit):
                 return
 
@@ -394,10 +424,17 @@ class ListWalk:
 
     # Small things
 
-    def _new_reader(self, *, position: int = 0, total: int | None = None, careful: bool = False) -> ListReader:
+    def _new_reader(
+        self,
+        *,
+        position: int = 0,
+        total: int | None = None,
+        careful: bool = False,
+        rows: Tally | None = None,
+    ) -> ListReader:
         return ListReader(
             self._listing.parameters,
-            self._tally,
+            self._tally if rows is None else rows,
             key=self._listing.key,
             position=position,
             total=total,

@@ -117,7 +117,6 @@ class WindowWalk:
         self._tally = Tally()
         self._shortfalls: list[str] = []
         self._missing = 0
-        self._cut = False
         self._total: int | None = None if stop else 0
         self._reader = self._new_reader({}, self._tally)
         self.recognized = not self._witnesses
@@ -141,13 +140,11 @@ class WindowWalk:
             yield from self._all_windows()
         seen = len(self._tally)
         verified = self._total is not None and seen >= self._total
-        in_one_piece = self._whole == EVERYTHING and not self._cut  # windows leave out what has no date
         return Outcome(
             seen,
             self._total,
             whole=self._span.first <= self._since,
             verified=verified,
-            settles=verified and in_one_piece and seen == self._total and seen > 0 and not self._tally.fell,
             missing=self._missing,
             shortfall="; ".join(self._shortfalls),
         )
@@ -162,7 +159,6 @@ class WindowWalk:
             elif halves := (self._span if window == EVERYTHING else window).halves():
                 self._todo.popleft()
                 self._todo.extendleft(reversed(halves))
-                self._cut = True
             else:
                 yield from self._day(window)
                 self._todo.popleft()
@@ -204,7 +200,6 @@ class WindowWalk:
                 self._last = ids[-WITNESSES:] if plain else ()
                 self._reader.take(page)
                 self._deliver(page)
-                self._tally.fell = self._tally.fell or rows.fell
                 pages += 1
                 if pages == 1 and stop and stop.witnesses and not {*ids} & {*stop.witnesses}:
                     self.restarted = "the records that the last run read last are not where it was stopped"

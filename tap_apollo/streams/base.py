@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import heapq
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
@@ -185,7 +186,8 @@ class ListStream(ResumableStream):
         self._memory = self.remembered(self._read_memory, ListMemory())
         covered, witnesses = self.covered()
         self._whole = covered is None or covered is not self._memory.covered
-        self._walk = ListWalk(self.listing, covered, self._memory.stops, witnesses)
+        settle = self.config["detect_deletes"] and self._borrowed is None
+        self._walk = ListWalk(self.listing, covered, self._memory.stops, witnesses, settle=settle)
         return self._walk
 
     def _read_memory(self, state: Any) -> ListMemory:  # noqa: ANN401
@@ -340,7 +342,7 @@ class WindowedStream(ResumableStream):
         self._memory = self.remembered(WindowMemory.from_state, WindowMemory())
         self._latest: list[tuple[str, str]] = [*self._memory.latest]  # of the runs that the walk was begun in, too
         heapq.heapify(self._latest)
-        self._now = timestamp(self.started.isoformat())
+        self._began = self._memory.began or timestamp(self.started.isoformat())
         since = self.config.get("start_date")
         start = FLOOR if since is None else _day(timestamp(since))
         first, witnesses = start, cast("tuple[str, ...]", ())
@@ -362,7 +364,7 @@ class WindowedStream(ResumableStream):
     def page_delivered(self, rows: list[Record]) -> None:
         for row in rows:
             value = row.get(cast("str", self.replication_key))
-            if value and (at := timestamp(value)) <= self._now:
+            if value and (at := timestamp(value)) <= self._began and (at, row["id"]) not in self._latest:
                 heapq.heappush(self._latest, (at, row["id"]))
                 if len(self._latest) > WITNESSES:
                     heapq.heappop(self._latest)
@@ -372,7 +374,8 @@ class WindowedStream(ResumableStream):
     def progress(self) -> dict[str, Any]:
         walk = cast("WindowWalk", self._walk)
         witnesses = () if walk.recognized else self._memory.witnesses
-        return WindowMemory(walk.stop(), witnesses, self._memory.walked_at, tuple(self._latest)).to_state()
+        latest = tuple(self._latest)
+        return WindowMemory(walk.stop(), witnesses, self._memory.walked_at, latest, self._began).to_state()
 
     @override
     def remember(self, walk: Walk, outcome: Outcome) -> None:
@@ -406,15 +409,21 @@ class CustomFieldsMixin(ApolloStream):
 
     @override
     def learn(self) -> None:
-        labels = self._known_labels() if self.config["custom_fields"] == "labels" else None
+        labels = self._known_labels() if self._names_fields else None
         if labels:
             self.extend_schema({"custom_fields": labels.properties})
+
+    @functools.cached_property
+    def _names_fields(self) -> bool:
+        """Whether the column is asked for, by the setting and by the catalog."""
+        wanted = self.config["custom_fields"] == "labels"
+        return wanted and self.selected and self.mask["properties", "custom_fields"]
 
     @override
     def shaped(self, row: Record, context: Context | None) -> Record:
         record = super().shaped(row, context)
         values = record.get("typed_custom_fields")
-        if values is not None and self.config["custom_fields"] == "labels":
+        if values is not None and self._names_fields:
             labels = self._known_labels()
             record["custom_fields"] = labels.resolve(values) if labels else None
             if labels and (news := labels.news()):

@@ -6,6 +6,8 @@ what it reads. So it may be selected alone, or later than its parent, and neithe
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import datetime
 import math
@@ -13,13 +15,15 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from tap_apollo.client import ApolloStream
-from tap_apollo.errors import GoneError
+from singer_sdk.exceptions import RetriableAPIError
+
+from tap_apollo.client import UNKNOWN_FORM, ApolloStream
+from tap_apollo.errors import GoneError, RedirectError, RequestError
 from tap_apollo.paging import PER_PAGE, Listing, ListWalk, digest
 from tap_apollo.reading import Outlook, Reading
 from tap_apollo.records import timestamp
 from tap_apollo.streams.accounts import Accounts
-from tap_apollo.streams.base import CustomFieldsMixin
+from tap_apollo.streams.base import WALK, CustomFieldsMixin
 from tap_apollo.streams.contacts import Contacts
 from tap_apollo.streams.deals import Deals, with_created_at
 from tap_apollo.streams.engagement import OutreachEmails, Tasks
@@ -41,8 +45,14 @@ if TYPE_CHECKING:
 #: Where a stream's state holds its place in each parent, and there, what was asked about.
 PARENTS, ASKED = "parents", "asked"
 
+#: What a walk leaves at its place in the state.
+_PLACE = (WALK, "replication_key", "replication_key_value")
+
 #: Requests after which a STATE comes although the page of parents is not done.
 STATE_EVERY = 10
+
+#: Records in a row that cannot be read, until the stream fails.
+MOST_FAILURES = 5
 
 
 class Asked:
@@ -116,6 +126,8 @@ class PerRecordStream(ApolloStream):
 
     _requests = 0
     _gone = 0
+    _failed = 0
+    _failed_in_a_row = 0
     _limited = False
 
     def asks_about(self, record: Record) -> bool:  # noqa: ARG002
@@ -172,10 +184,24 @@ class PerRecordStream(ApolloStream):
         self._sum_up_records(delivered, time.monotonic() - began)
 
     def _rows_for(self, parent: ResumableStream) -> Iterator[list[Record]]:
-        """Yield the rows about a parent's records; whoever asks for the next has written those before."""
+        """Yield the rows about a parent's records; whoever asks for the next has written those before.
+
+        If some could not be read, the next run reads the parent from where this one began: it knows the others.
+        """
+        place = {name: copy.deepcopy(parent.place[name]) for name in _PLACE if name in parent.place}
+        failed = self._failed
+        try:
+            yield from self._rows_of_one_walk(parent)
+        finally:
+            if self._failed > failed:
+                for name in _PLACE:
+                    parent.place.pop(name, None)
+                parent.place.update(place)
+
+    def _rows_of_one_walk(self, parent: ResumableStream) -> Iterator[list[Record]]:
         asked, walk = Asked(parent), parent.new_walk(None)
         reading, keep = self._reading_of(parent, walk), dict[str, None]()
-        comes_again, covered_by_state = isinstance(walk, ListWalk), self._requests
+        comes_again, covered_by_state, failed = isinstance(walk, ListWalk), self._requests, self._failed
         for records in reading:
             wanted = {self.key(record, parent): record for record in records if self.asks_about(record)}
             if comes_again or self.remembers(parent):
@@ -186,17 +212,22 @@ class PerRecordStream(ApolloStream):
                 self._limited = self.max_pages is not None and self._requests >= self.max_pages
                 if self._limited or (self._tap.trial and self._requests):
                     return
-                if self._requests - covered_by_state >= STATE_EVERY:
+                # What is remembered makes a STATE long: then fewer of them.
+                if self._requests - covered_by_state >= max(STATE_EVERY, len(asked) // 50):
                     self._tap.state_writer.write_state(self.tap_state)
                     covered_by_state = self._requests
                 keys, todo = todo[: self.batch_of(parent)], todo[self.batch_of(parent) :]
+                failed_before = self._failed
                 yield self._rows([wanted[key] for key in keys], parent)
-                asked.add(keys)
+                if self._failed == failed_before:
+                    asked.add(keys)
             parent.page_delivered(records)
             covered_by_state = self._requests
         if reading.outcome:
             if reading.outcome.shortfall:
                 self._tap.report.incomplete(self.name, f"{parent.name}: {reading.outcome.shortfall}")
+            if self._failed > failed:
+                return
             parent.remember(walk, reading.outcome)
             in_part = parent.resumed and self.remembers(parent)
             asked.ended(parent.started, None if in_part else keep)
@@ -224,14 +255,28 @@ class PerRecordStream(ApolloStream):
             yield parent
 
     def _rows(self, records: list[Record], parent: ResumableStream) -> list[Record]:
-        """Return the rows about some records; those that have vanished are counted."""
+        """Return the rows about some records; those that have vanished, or cannot be read, are counted.
+
+        Raises:
+            RequestError, RetriableAPIError: Several in a row cannot be read; other errors as those of ``ask``.
+        """
         try:
-            return self.rows_about(records, parent)
-        except GoneError:
+            rows = self.rows_about(records, parent)
+        except RedirectError:
+            raise
+        except (RequestError, RetriableAPIError, *UNKNOWN_FORM) as error:
             if len(records) > 1:
                 return [row for record in records for row in self._rows([record], parent)]
-            self._gone += 1
+            if isinstance(error, GoneError):
+                self._gone += 1
+                return []
+            self._failed += 1
+            self._failed_in_a_row += 1
+            if self._failed_in_a_row == MOST_FAILURES:  # it is not the records
+                raise
             return []
+        self._failed_in_a_row = 0
+        return rows
 
     @property
     def _parent_names(self) -> str:
@@ -247,6 +292,9 @@ class PerRecordStream(ApolloStream):
 
     def _sum_up_records(self, delivered: int, seconds: float) -> None:
         names = self._parent_names
+        if self._failed and self._failed_in_a_row < MOST_FAILURES:  # else that was said
+            text = f"{self._failed:,} of {names} could not be asked about; the next run asks again."
+            self._tap.report.failed(self.name, text)
         if self._gone:
             self.logger.warning("%s: %s of %s are not there any more.", self.name, f"{self._gone:,}", names)
         if self._limited:
@@ -267,7 +315,10 @@ class PerRecordStream(ApolloStream):
                 look = parent.outlook()
                 first = dataclasses.replace(next(parent.new_walk(None).pages()), per_page=1)
                 some = [] if tried else parent.fetch(first).records[:1]
-            tried = tried or bool(self._rows(some, parent) or some) if some else tried
+            if some:
+                tried = True
+                with contextlib.suppress(GoneError):
+                    self.rows_about(some, parent)
             known += math.ceil(len(Asked(parent)) / self.batch_of(parent)) if self.remembers(parent) else 0
             wanted += math.ceil((look.records or 0) / self.batch_of(parent))
             pages, at_least = pages + look.requests, at_least or look.at_least
