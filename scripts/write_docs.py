@@ -1,4 +1,4 @@
-"""Write what is taken from the code: README's table of settings, pages of docs/, the tests' catalog snapshot."""
+"""Write what is taken from the code: README's table of settings, docs/, MeltanoHub's definition, a catalog snapshot."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scripts.hub_definition import hub_definition
 from scripts.operations import coverage_page
 from scripts.relationships import relationships_page
 from scripts.stream_pages import GROUPS, WRITTEN, stream_pages
@@ -129,11 +130,12 @@ def pages() -> dict[Path, str]:
     return {
         ROOT / "README.md": readme((ROOT / "README.md").read_text(encoding="utf-8")),
         **{ROOT / "docs" / name: text for name, text in docs.items()},
+        ROOT / "hub" / "extractors" / "tap-apollo.yml": hub_definition(),
         ROOT / "tests" / "snapshots" / "catalog.txt": snapshot(tap),
     }
 
 
 if __name__ == "__main__":
     for path, text in pages().items():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -16,7 +16,7 @@ import requests
 from singer_sdk import metrics
 from singer_sdk.exceptions import RetriableAPIError
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.singerlib import Catalog, RecordMessage, Schema
+from singer_sdk.singerlib import Catalog, Metadata, RecordMessage, Schema
 from singer_sdk.streams import RESTStream
 
 from tap_apollo import schemas
@@ -129,12 +129,17 @@ class ApolloStream(RESTStream[None]):
     def apply_catalog(self, catalog: Catalog) -> None:
         """Take from a catalog what is selected, and what it says of columns; those that it does not know are added.
 
-        A catalog may be older than the tap, or than a custom field: Meltano keeps one until the settings change.
+        A catalog may be older than the tap: Meltano keeps one until the settings change. Where it deselects any column,
+        those that it does not know are deselected, too: only some may be meant to be loaded.
         """
         super().apply_catalog(catalog)
         entry = catalog.get_stream(self.name)
         if entry:
-            entry.schema = Schema.from_dict(_merged(self.schema, entry.schema.to_dict()))
+            known = entry.schema.to_dict()
+            if not all(entry.metadata.resolve_selection().values()):
+                for name in self.schema["properties"].keys() - known.get("properties", {}).keys():
+                    entry.metadata["properties", name] = Metadata(selected=False)
+            entry.schema = Schema.from_dict(_merged(self.schema, known))
 
     def extend_schema(self, properties: Mapping[str, Mapping[str, Any]]) -> None:
         """Add properties to columns that are objects; what a catalog says of them may be out of date.
@@ -518,6 +523,8 @@ class ApolloStream(RESTStream[None]):
         try:
             yield
         except ApolloError as error:
+            if error is self._tap.report.fatal:
+                raise
             raise type(error)(f"{self.endpoint} is needed, and cannot be read: {error.message}") from error
         except (RetriableAPIError, requests.RequestException) as error:
             raise ApolloError(f"{self.endpoint} is needed, and cannot be read: {self.describe(error)}.") from error

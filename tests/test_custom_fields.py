@@ -223,6 +223,21 @@ def test_a_field_that_is_younger_than_the_catalog_arrives(own: Sandbox, capsys: 
     assert any("shoe_size" in value for value in values)
 
 
+def test_of_a_catalog_that_leaves_columns_out_none_is_added(own: Sandbox) -> None:
+    catalog = TapApollo(config=config_for(own)).catalog_dict
+    (users,) = [stream for stream in catalog["streams"] if stream["tap_stream_id"] == "users"]
+    del users["schema"]["properties"]["email"]  # as if it were younger than the catalog
+    users["metadata"] = [one for one in users["metadata"] if one["breadcrumb"] != ["properties", "email"]]
+    for stream in catalog["streams"]:
+        for entry in stream["metadata"]:
+            wanted = entry["breadcrumb"] in ([], ["properties", "id"], ["properties", "name"])
+            entry["metadata"]["selected"] = stream is users and wanted
+    run = sync(own, catalog=catalog)
+    assert run.records.keys() == {"users"}
+    assert {column for record in run.records["users"] for column in record} == {"id", "name"}
+    assert run.schemas["users"]["schema"]["properties"].keys() == {"id", "name"}
+
+
 def test_flattened_each_is_a_column_of_its_own(sandbox: Sandbox) -> None:
     run = sync(sandbox, "accounts", flattening_enabled=True, flattening_max_depth=1)
     assert "custom_fields__yearly_spend" in run.schemas["accounts"]["schema"]["properties"]

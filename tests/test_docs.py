@@ -14,10 +14,12 @@ import jsonschema
 import pytest
 import yaml
 
+from scripts.hub_definition import definition
 from scripts.relationships import REFERENCES, Reference, drawn
 from scripts.stream_pages import GROUPS
 from scripts.write_docs import ROOT, pages
 from tap_apollo import schemas
+from tap_apollo.errors import SettingsError
 from tap_apollo.settings import SETTINGS
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tap_apollo.tap import TapApollo
@@ -86,6 +88,27 @@ def test_meltano_knows_what_the_tap_can_do() -> None:
     assert sorted(PLUGINS["tap-apollo"]["capabilities"]) == sorted(item.value for item in TapApollo.capabilities)
 
 
+def test_meltano_and_the_hub_are_told_the_same() -> None:
+    told, plugin = definition(), PLUGINS["tap-apollo"]
+    for key in ("name", "namespace", "capabilities", "settings_group_validation", "select"):
+        assert plugin[key] == told[key]
+
+    def essence(setting: dict[str, Any]) -> dict[str, Any]:
+        if setting["name"] not in SETTINGS["properties"]:  # the SDK's, which meltano.yml tells in fewer words
+            return {key: value for key, value in setting.items() if key not in {"label", "description"}}
+        return {**setting, "options": [option["value"] for option in setting.get("options", ())]}
+
+    assert [*map(essence, plugin["settings"])] == [*map(essence, told["settings"])]
+
+
+@pytest.mark.parametrize("group", definition()["settings_group_validation"], ids=lambda group: group[0])
+def test_each_group_of_credentials_is_enough_and_no_part_of_it(group: list[str]) -> None:
+    TapApollo(config=dict.fromkeys(group, "k"))
+    for left_out in group:
+        with pytest.raises(SettingsError):
+            TapApollo(config=dict.fromkeys({*group} - {left_out}, "k"))
+
+
 def test_meltano_accepts_the_project() -> None:
     schema = json.loads((resources.files("meltano") / "schemas" / "meltano.schema.json").read_text(encoding="utf-8"))
     jsonschema.validate(PROJECT, schema)
@@ -95,7 +118,7 @@ def test_the_loader_is_pinned_below_the_duckdb_that_loses_rows() -> None:
     assert "duckdb>=1.2,<1.3" in PLUGINS["target-duckdb"]["pip_url"]
 
 
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def anchors(page: Path) -> set[str]:
@@ -168,7 +191,29 @@ def test_every_table_is_in_a_diagram() -> None:
     assert sorted(re.findall(r"^    (\w+) {$", RELATIONSHIPS, re.MULTILINE)) == sorted(STREAMS)
 
 
-def test_readme_commands_exist() -> None:
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_commands_exist(page: str) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"(?:^|`)make (\w+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    called = re.findall(r"(?:^|`)make ([\w./= ]+)", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    assert called
+    for target in (word for word in " ".join(called).split() if "=" not in word):
+        assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), target
+
+
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def test_the_layout_names_every_module_of_the_tap() -> None:
+    rows = re.findall(r"^\| (`.+?) \|", CONTRIBUTING.split("## Add a stream")[0], re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([\w/.]+)`", row)}
+    there = {
+        f"{path.name}/" if path.is_dir() else path.name
+        for path in (ROOT / "tap_apollo").iterdir()
+        if not path.name.startswith("__") and path.name != "py.typed"
+    }
+    assert named == there
+
+
+def test_what_contributors_are_pointed_to_exists() -> None:
+    for name in re.findall(r"`((?:\w+/)+[\w.-]*)`", CONTRIBUTING):
+        assert any((folder / name).exists() for folder in (ROOT, ROOT / "tap_apollo", ROOT / "apollo_sandbox")), name
