@@ -41,7 +41,7 @@ class Warehouse(dict[str, dict[tuple[Any, ...], int | None]]):
 
 @pytest.fixture
 def own() -> Iterator[Sandbox]:
-    with Sandbox(Settings(contacts=350, accounts=230, seed=5)).serve() as running:
+    with Sandbox(Settings(contacts=350, accounts=230, seed=5, tie_size=1)).serve() as running:
         yield running
 
 

@@ -116,7 +116,7 @@ def nights(project: Path) -> Iterator[Nights]:
     assert POSTGRES is not None
     schema = f"apollo_{uuid.uuid4().hex[:8]}"
     with (
-        Sandbox(Settings(contacts=430, accounts=150, seed=11)).serve() as sandbox,
+        Sandbox(Settings(contacts=430, accounts=150, seed=11, tie_size=1)).serve() as sandbox,
         psycopg.connect(POSTGRES, autocommit=True) as connection,
     ):
         try:

@@ -177,9 +177,9 @@ class ListWalk:
     """The walk of one run.
 
     A count that comes out does not yet show what is gone: a row that was deleted after it came can make up for one that
-    slipped by. Newest first, what is new comes to the front. If the front is read once, all rows that come were in the
-    list at first; one that is missed leaves fewer than there were, so either the count falls short or the total fell. A
-    list in no order is read twice: if the same rows come again, all of them were alive when the total was told.
+    slipped by. Newest first, what is new comes to the front. If nothing new was met there, all rows that come were in
+    the list at first; one that is missed leaves fewer than there were, so either the count falls short or the total
+    fell. A list in no order is read twice: if the same rows come again, all of them were alive when the total was told.
 
     Attributes:
         restarted: Why the walk did not trust the state, half a sentence; empty if it did.
@@ -208,7 +208,8 @@ class ListWalk:
         self._covered = covered
         self._stops = deque(stops)
         self._resumed = bool(self._stops)
-        self._fronts = 0
+        self._front: str | None = None
+        self._front_is_new = False
         self._cuts: list[tuple[str, Mapping[str, Any]]] | None = None
         self._witnesses = tuple(witnesses)
         self._tally = Tally()
@@ -257,8 +258,10 @@ class ListWalk:
         """Read a newest-first list down to covered ground, skipping what stopped walks have read."""
         reader = self._reader
         while request := reader.next_request():
-            self._fronts += request.first == 0
             page = yield request
+            if request.first == 0 and page.records:
+                front, self._front = self._front, page.records[0]["id"]
+                self._front_is_new = self._front_is_new or front not in {None, self._front}
             reader.take(page)
             rows = page.records
             if len(self._head) < FRONTIER_SIZE:
@@ -331,7 +334,7 @@ class ListWalk:
             total = self._reader.total
             if total is None or len(self._tally) >= total or self._tally.carried:
                 break
-            self._fronts += 1
+            self._front_is_new = True
             self._reader = self._new_reader(total=total, careful=True)
             while (request := self._reader.next_request()) and len(self._tally) < (self._reader.total or total):
                 page = yield request
@@ -343,8 +346,8 @@ class ListWalk:
         if total is None or seen >= total:
             verified = total is not None and not self._tally.carried
             whole = verified and self._covered is None and not self._part  # else what is covered was left out
-            front_once = self._listing.new_mark is None or self._fronts == 1
-            settles = whole and front_once and seen == total and seen > 0 and not self._tally.fell
+            known = self._listing.new_mark is None or not self._front_is_new
+            settles = whole and known and seen == total and seen > 0 and not self._tally.fell
             return Outcome(seen, total, verified=verified, settles=settles)
         missing = total - seen
         shortfall = f"{missing:,} of {total:,} records cannot be reached"
