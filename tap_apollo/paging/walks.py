@@ -1,7 +1,7 @@
 """The walk of one run through one stream: down to covered ground, on from where walks were stopped, in slices.
 
 ``pages`` is a generator: it yields the page it wants, is sent the page that came, takes out of it what need not be
-delivered, and returns the ``Outcome``. After each page ``cursor`` says where a later run goes on.
+delivered, and returns the ``Outcome``. After each page ``stops`` says where a later run goes on.
 """
 
 from __future__ import annotations

@@ -448,8 +448,7 @@ class CustomFieldsMixin(ApolloStream):
 class DerivedStream(ApolloStream):
     """A stream whose rows come out of the records of another, without requests of its own.
 
-    The parent hands over each record before it writes it, so that no STATE covers a record whose rows are not out; to a
-    stream that is selected, that is.
+    Its parent hands each record over before it writes it, so that no STATE covers a record whose rows are not out.
     """
 
     path = ""

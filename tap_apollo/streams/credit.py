@@ -84,7 +84,7 @@ class CreditStream(ApolloStream):
         """Return the credits that a reply shows were charged: its unit's price, or nothing if it holds nothing."""
         return self.price.credits if reply[cast("str", self.records_key)] else 0
 
-    def borrow(self, source: ApolloStream) -> ApolloStream:
+    def borrowed(self, source: ApolloStream) -> ApolloStream:
         """Return a stream object made to be read for this one: its place is kept in this one's state."""
         if isinstance(source, ResumableStream):
             # What was bought from it may be bought again once the whole of it is read again.
@@ -328,7 +328,7 @@ class RecordCreditStream(CreditStream):
         if given is not None:
             yield given
             return
-        for records in read_for(self, self.borrow(self.source())):
+        for records in read_for(self, self.borrowed(self.source())):
             yield [one for one in map(self.named_by, records) if one]
 
     def buy_batch(self, batch: list[Wanted], worst: int) -> Any:  # noqa: ANN401
@@ -374,7 +374,7 @@ class RecordCreditStream(CreditStream):
         if given is not None:
             bought = self.remembered()
             return len({one.key for one in given} - {one.key for one in given if one.key in bought}), False
-        source = self.borrow(self.source())
+        source = self.borrowed(self.source())
         with source.needed():
             outlook = source.outlook()
         return outlook.records or 0, outlook.at_least

@@ -138,7 +138,7 @@ class PerRecordStream(ApolloStream):
         """Return what a record is remembered by: by default it is asked about again once it has changed."""
         return digest(parent.shape(record))
 
-    def remembers(self, parent: ResumableStream) -> bool:
+    def remembers_all_of(self, parent: ResumableStream) -> bool:
         """Return whether to remember what was asked about: if the parent gives again what has not changed."""
         return not parent.tells_changes
 
@@ -204,7 +204,7 @@ class PerRecordStream(ApolloStream):
         comes_again, covered_by_state, failed = isinstance(walk, ListWalk), self._requests, self._failed
         for records in reading:
             wanted = {self.key(record, parent): record for record in records if self.asks_about(record)}
-            if comes_again or self.remembers(parent):
+            if comes_again or self.remembers_all_of(parent):
                 keep.update(dict.fromkeys(wanted))
             comes_again = comes_again and not _reaches_covered_ground(cast("ListWalk", walk), records)
             todo = [key for key in wanted if key not in asked]
@@ -229,7 +229,7 @@ class PerRecordStream(ApolloStream):
             if self._failed > failed:
                 return
             parent.remember(walk, reading.outcome)
-            in_part = parent.resumed and self.remembers(parent)
+            in_part = parent.resumed and self.remembers_all_of(parent)
             asked.ended(parent.started, None if in_part else keep)
             self._tap.state_writer.write_state(self.tap_state)
 
@@ -319,7 +319,7 @@ class PerRecordStream(ApolloStream):
                 tried = True
                 with contextlib.suppress(GoneError):
                     self.rows_about(some, parent)
-            known += math.ceil(len(Asked(parent)) / self.batch_of(parent)) if self.remembers(parent) else 0
+            known += math.ceil(len(Asked(parent)) / self.batch_of(parent)) if self.remembers_all_of(parent) else 0
             wanted += math.ceil((look.records or 0) / self.batch_of(parent))
             pages, at_least = pages + look.requests, at_least or look.at_least
         if known:
@@ -557,7 +557,7 @@ class OutreachEmailContents(PerRecordStream):
         return cast("str", record["id"])
 
     @override
-    def remembers(self, parent: ResumableStream) -> bool:
+    def remembers_all_of(self, parent: ResumableStream) -> bool:
         return True
 
     @override
