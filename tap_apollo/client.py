@@ -393,6 +393,10 @@ class ApolloStream(RESTStream[None]):
                 now = datetime.datetime.now(tz=datetime.timezone.utc)
                 yield RecordMessage(stream_map.stream_alias, mapped, self._stream_version, now)
 
+    @override
+    def _increment_stream_state(self, latest_record: Record, *, context: Context | None = None) -> None:
+        """Leave the state alone: it changes when what a request brought is written, not with each record."""
+
     # The walk
 
     def new_walk(self, context: Context | None) -> Walk:  # noqa: ARG002
@@ -407,6 +411,11 @@ class ApolloStream(RESTStream[None]):
     def max_pages(self) -> int | None:
         """What the setting of that name says of the stream."""
         return cast("dict[str, int]", self.config["max_pages"]).get(self.name)
+
+    @property
+    def full_refresh_days(self) -> int | None:
+        """What the setting of that name says of the stream."""
+        return cast("dict[str, int]", self.config["full_refresh_days"]).get(self.name)
 
     def page_delivered(self, rows: list[Record]) -> None:
         """Note that the records of a page are written: called after each."""

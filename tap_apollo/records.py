@@ -58,6 +58,15 @@ def timestamp(value: str) -> str:
         raise ValueError("the moment is out of range in UTC") from error
 
 
+def is_bookmark(value: Any) -> bool:  # noqa: ANN401
+    """Whether a value can be the bookmark in a state: a moment, or none yet."""
+    try:
+        timestamp(value or "1970-01-01")
+    except (AttributeError, TypeError, ValueError):
+        return False
+    return True
+
+
 def now() -> str:
     """Return the moment in the format that the tap writes."""
     return datetime.datetime.now(tz=datetime.timezone.utc).isoformat(timespec="microseconds")

@@ -31,7 +31,7 @@ from tap_apollo.messages import BlockWriter
 from tap_apollo.plan import make_plan
 from tap_apollo.pool import Baton, Lanes, run
 from tap_apollo.rate_limits import Limiter, WaitTooLongError
-from tap_apollo.records import timestamp
+from tap_apollo.records import is_bookmark
 from tap_apollo.report import SyncReport
 from tap_apollo.streams import CREDIT_STREAMS, PAGED, STREAMS
 from tap_apollo.streams.workspace import CreditUsageStats
@@ -290,14 +290,12 @@ class TapApollo(Tap):
 
     def _sound(self, stream: str, bookmark: dict[str, Any]) -> dict[str, Any]:
         """Return what can be used of a bookmark: without its moment, if it is none, only what was bought and spent."""
-        try:
-            timestamp(bookmark.get("replication_key_value") or "1970-01-01")
-        except (AttributeError, TypeError, ValueError):
-            self.logger.warning("%s: the state cannot be used, as its bookmark is no moment.", stream)
-            if stream not in {*CREDIT_STREAMS, SPENDING}:
-                return {}
-            return {key: value for key, value in bookmark.items() if not key.startswith("replication_key")}
-        return bookmark
+        if is_bookmark(bookmark.get("replication_key_value")):
+            return bookmark
+        self.logger.warning("%s: the state cannot be used, as its bookmark is no moment.", stream)
+        if stream not in {*CREDIT_STREAMS, SPENDING}:
+            return {}
+        return {key: value for key, value in bookmark.items() if not key.startswith("replication_key")}
 
     @classmethod
     @override

@@ -23,7 +23,8 @@ def environment(settings: dict[str, str]) -> dict[str, str]:
     return {**os.environ, "NO_COLOR": "1", **settings}
 
 
-def meltano(project: Path, *arguments: str, **settings: str) -> str:
+def tried(project: Path, *arguments: str, **settings: str) -> tuple[int, str]:
+    """Run Meltano, and return its exit code and all that it printed."""
     done = subprocess.run(
         [*MELTANO, *arguments],
         cwd=project,
@@ -34,5 +35,11 @@ def meltano(project: Path, *arguments: str, **settings: str) -> str:
         timeout=600,
         check=False,
     )
-    assert done.returncode == 0, done.stdout[-5000:]
-    return done.stdout
+    return done.returncode, done.stdout
+
+
+def meltano(project: Path, *arguments: str, **settings: str) -> str:
+    """Run Meltano, which has to go well, and return all that it printed."""
+    code, printed = tried(project, *arguments, **settings)
+    assert code == 0, printed[-5000:]
+    return printed

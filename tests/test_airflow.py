@@ -24,6 +24,7 @@ from scripts.write_docs import ROOT
 from tap_apollo.client import PagedStream
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tests.conftest import BUYING, REPORTS
+from tests.meltano import project_in
 from tests.singer import sync
 
 if TYPE_CHECKING:
@@ -169,9 +170,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
     with (ROOT / "Makefile").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # where tests run side by side, one makes it
         subprocess.run(["make", ".airflow/ready"], cwd=ROOT, check=True, timeout=600)
-    folder = tmp_path_factory.mktemp("project")
-    text = (ROOT / "meltano.yml").read_text(encoding="utf-8")
-    (folder / "meltano.yml").write_text(text.replace("pip_url: -e .", f"pip_url: -e {ROOT}"), encoding="utf-8")
+    folder = project_in(tmp_path_factory.mktemp("project"))
     made = Airflow(tmp_path_factory.mktemp("airflow"), folder)
     meltano = made.environment()["MELTANO_EXECUTABLE"]
     subprocess.run([meltano, "install", "tap-apollo", "target-duckdb"], cwd=folder, check=True, timeout=300)

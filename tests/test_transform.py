@@ -20,7 +20,7 @@ from apollo_sandbox import Sandbox, Settings
 from apollo_sandbox.rows.deals import task_listed
 from apollo_sandbox.rows.engagement import BOUNCED, REPLIED, email_events
 from scripts.write_docs import ROOT
-from tests.meltano import MELTANO, environment, meltano
+from tests.meltano import meltano, tried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,17 +63,7 @@ class Warehouse:
         )
 
     def build(self, **settings: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [*MELTANO, "invoke", self.dbt, "build"],
-            cwd=self.project,
-            env=environment({**self.settings, **settings}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        return done.returncode, done.stdout
+        return tried(self.project, "invoke", self.dbt, "build", **{**self.settings, **settings})
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
         raise NotImplementedError

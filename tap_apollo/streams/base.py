@@ -111,10 +111,6 @@ class ResumableStream(PagedStream):
         """Note in the state what a walk that came to its end has covered."""
         raise NotImplementedError
 
-    @override
-    def _increment_stream_state(self, latest_record: Record, *, context: Context | None = None) -> None:
-        """Leave the state alone: it changes when a page is delivered."""
-
     def remembered(self, read: Callable[[Any], Memory], nothing: Memory) -> Memory:
         """Return the memory in the state; one that cannot be used is dropped with the bookmark, and said.
 
@@ -137,7 +133,7 @@ class ResumableStream(PagedStream):
         """After how many days to read everything again."""
         if self._borrowed is not None:
             return self._borrowed_for
-        return cast("dict[str, int]", self.config["full_refresh_days"]).get(self.name)
+        return self.full_refresh_days
 
     def refresh_is_due(self, walked_at: datetime.datetime | None) -> bool:
         """Whether the last whole walk is as long ago as the setting says."""

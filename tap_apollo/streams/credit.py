@@ -251,10 +251,6 @@ class CreditStream(ApolloStream):
         self._tap.state_writer.write_state(self.tap_state)
 
     @override
-    def _increment_stream_state(self, latest_record: Record, *, context: Context | None = None) -> None:
-        """Leave the state alone: it changes when a request's rows are written."""
-
-    @override
     def shaped(self, row: Record, context: Context | None) -> Record:
         record = super().shaped(row, context)
         if "purchased_at" in self.schema["properties"]:

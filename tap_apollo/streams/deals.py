@@ -19,7 +19,24 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
 
-class Deals(CustomFieldsMixin, ListStream):
+class DealMixin(CustomFieldsMixin):
+    """A stream whose rows are deals."""
+
+    modality = "opportunity"
+
+    @override
+    def shaped(self, row: Record, context: Context | None) -> Record:
+        """Fill ``created_at``, which Apollo has renamed; the id of a deal begins with its moment of creation."""
+        deal = super().shaped(row, context)
+        deal["created_at"] = (
+            deal.get("opportunity_created_at")
+            or deal.get("created_at")
+            or timestamp(datetime.datetime.fromtimestamp(int(deal["id"][:8], 16), tz=datetime.timezone.utc).isoformat())
+        )
+        return deal
+
+
+class Deals(DealMixin, ListStream):
     """Deals of all pipelines."""
 
     name = "deals"
@@ -27,21 +44,6 @@ class Deals(CustomFieldsMixin, ListStream):
     scope = "deals/api/v1/opportunities/search"
     oauth_scope = "opportunities_list"
     records_key = "opportunities"
-    modality = "opportunity"
-
-    @override
-    def shaped(self, row: Record, context: Context | None) -> Record:
-        return with_created_at(super().shaped(row, context))
-
-
-def with_created_at(deal: Record) -> Record:
-    """Fill ``created_at``, which Apollo has renamed; the id of a deal begins with its moment of creation."""
-    deal["created_at"] = (
-        deal.get("opportunity_created_at")
-        or deal.get("created_at")
-        or timestamp(datetime.datetime.fromtimestamp(int(deal["id"][:8], 16), tz=datetime.timezone.utc).isoformat())
-    )
-    return deal
 
 
 class DealStages(ApolloStream):

@@ -21,11 +21,11 @@ from tap_apollo.client import UNKNOWN_FORM, ApolloStream
 from tap_apollo.errors import GoneError, RedirectError, RequestError
 from tap_apollo.paging import PER_PAGE, Listing, ListWalk, digest
 from tap_apollo.reading import Outlook, Reading
-from tap_apollo.records import timestamp
+from tap_apollo.records import is_bookmark, timestamp
 from tap_apollo.streams.accounts import Accounts
 from tap_apollo.streams.base import WALK, CustomFieldsMixin
 from tap_apollo.streams.contacts import Contacts
-from tap_apollo.streams.deals import Deals, with_created_at
+from tap_apollo.streams.deals import DealMixin, Deals
 from tap_apollo.streams.engagement import OutreachEmails, Tasks
 
 if sys.version_info >= (3, 12):
@@ -248,10 +248,11 @@ class PerRecordStream(ApolloStream):
         for parent_type in self.parents:
             parent = parent_type(self._tap)
             parent.priority = self.priority
-            if not _is_sound(places.setdefault(parent.name, {})):
+            place = places.setdefault(parent.name, {})
+            if not isinstance(place, dict) or not is_bookmark(place.get("replication_key_value")):
                 places[parent.name] = {}
                 self.logger.warning("%s: the state of %s cannot be used; asking anew.", self.name, parent.name)
-            parent.borrow(places[parent.name], self._refresh_days)
+            parent.borrow(places[parent.name], self.full_refresh_days)
             yield parent
 
     def _rows(self, records: list[Record], parent: ResumableStream) -> list[Record]:
@@ -281,14 +282,6 @@ class PerRecordStream(ApolloStream):
     @property
     def _parent_names(self) -> str:
         return " and ".join(cast("Any", parent).name for parent in self.parents)
-
-    @property
-    def _refresh_days(self) -> int | None:
-        return cast("dict[str, int]", self.config["full_refresh_days"]).get(self.name)
-
-    @override
-    def _increment_stream_state(self, latest_record: Record, *, context: Context | None = None) -> None:
-        """Leave the state alone: it changes when the rows of a request are written."""
 
     def _sum_up_records(self, delivered: int, seconds: float) -> None:
         names = self._parent_names
@@ -331,15 +324,6 @@ class PerRecordStream(ApolloStream):
         return Outlook(None, wanted + pages, at_least=at_least, note=note)
 
 
-def _is_sound(place: Any) -> bool:  # noqa: ANN401
-    """Whether a parent's place can be used: what its walk left there, the parent checks by itself."""
-    try:
-        timestamp(place.get("replication_key_value") or "1970-01-01")
-    except (AttributeError, TypeError, ValueError):
-        return False
-    return True
-
-
 def _reaches_covered_ground(walk: ListWalk, records: list[Record]) -> bool:
     """Whether a page goes down to where a later walk would stop."""
     return walk.mark is not None and walk.mark.reached(records)
@@ -357,7 +341,7 @@ class ContactDetails(CustomFieldsMixin, PerRecordStream):
     parents = (Contacts,)
 
 
-class ContactDeals(CustomFieldsMixin, PerRecordStream):
+class ContactDeals(DealMixin, PerRecordStream):
     """The deals that each contact has a part in, with that part."""
 
     name = "contact_deals"
@@ -367,16 +351,11 @@ class ContactDeals(CustomFieldsMixin, PerRecordStream):
     oauth_scope = None  # measured by others; the vendor's reference names opportunities_list
     records_key = "opportunities"
     primary_keys = ("contact_id", "id")
-    modality = "opportunity"
     parents = (Contacts,)
 
     @override
     def rows_about(self, records: list[Record], parent: ResumableStream) -> list[Record]:
         return [{**deal, "contact_id": records[0]["id"]} for deal in self.read_records(self.about(records[0]))]
-
-    @override
-    def shaped(self, row: Record, context: Context | None) -> Record:
-        return with_created_at(super().shaped(row, context))
 
 
 class ContactSequenceActivity(PerRecordStream):
@@ -441,7 +420,7 @@ class AccountDetails(CustomFieldsMixin, PerRecordStream):
     parents = (Accounts,)
 
 
-class DealDetails(CustomFieldsMixin, PerRecordStream):
+class DealDetails(DealMixin, PerRecordStream):
     """Deals as their own endpoint shows them."""
 
     name = "deal_details"
@@ -449,12 +428,7 @@ class DealDetails(CustomFieldsMixin, PerRecordStream):
     scope = "deals/api/v1/opportunities/show"
     oauth_scope = "opportunity_read"
     records_key = "opportunity"
-    modality = "opportunity"
     parents = (Deals,)
-
-    @override
-    def shaped(self, row: Record, context: Context | None) -> Record:
-        return with_created_at(super().shaped(row, context))
 
 
 class TaskDetails(PerRecordStream):
