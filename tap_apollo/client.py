@@ -18,6 +18,7 @@ from singer_sdk.exceptions import RetriableAPIError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.singerlib import Catalog, Metadata, RecordMessage, Schema
 from singer_sdk.streams import RESTStream
+from typing_extensions import override
 
 from tap_apollo import schemas
 from tap_apollo.errors import (
@@ -43,11 +44,6 @@ from tap_apollo.paging import (
 from tap_apollo.rate_limits import WaitTooLongError
 from tap_apollo.reading import LookAhead, Outlook, Reading
 from tap_apollo.records import RecordShaper
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping

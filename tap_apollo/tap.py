@@ -21,6 +21,7 @@ from requests.adapters import HTTPAdapter
 from singer_sdk import Stream, Tap
 from singer_sdk.exceptions import RetriableAPIError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
+from typing_extensions import override
 
 from tap_apollo import checks, settings
 from tap_apollo.auth import authenticator
@@ -35,11 +36,6 @@ from tap_apollo.records import is_bookmark
 from tap_apollo.report import SyncReport
 from tap_apollo.streams import CREDIT_STREAMS, PAGED, STREAMS
 from tap_apollo.streams.workspace import CreditUsageStats
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+from typing_extensions import override
 
 from tap_apollo.client import ApolloStream
 from tap_apollo.paging import Listing
 from tap_apollo.streams.base import CustomFieldsMixin, FrontierStream, cut_by
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 
 class Accounts(CustomFieldsMixin, FrontierStream):

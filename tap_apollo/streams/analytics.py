@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from typing import TYPE_CHECKING, Any
 
 import requests
 from singer_sdk.exceptions import RetriableAPIError
+from typing_extensions import override
 
 from tap_apollo.client import UNKNOWN_FORM, ApolloStream
 from tap_apollo.errors import RequestError
 from tap_apollo.paging import Outcome, Page, PageRequest
 from tap_apollo.reading import Outlook
 from tap_apollo.records import now
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,8 +6,9 @@ import dataclasses
 import datetime
 import functools
 import heapq
-import sys
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+from typing_extensions import override
 
 from tap_apollo.client import ApolloStream, PagedStream
 from tap_apollo.custom_fields import CustomFieldLabels
@@ -31,11 +32,6 @@ from tap_apollo.paging.walks import WITNESSES
 from tap_apollo.paging.windows import FLOOR
 from tap_apollo.reading import Outlook
 from tap_apollo.records import timestamp
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import functools
-import sys
 from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from tap_apollo.client import ApolloStream
 from tap_apollo.paging import Listing
 from tap_apollo.streams.base import CustomFieldsMixin, DerivedStream, NewestFirstStream, cut_by
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 import gzip
 import json
-import sys
 import time
 import zlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import requests
+from typing_extensions import override
 
 from tap_apollo.client import ApolloStream
 from tap_apollo.credits import Price
@@ -19,11 +19,6 @@ from tap_apollo.paging.windows import FLOOR
 from tap_apollo.records import now, timestamp
 from tap_apollo.streams.credit import CreditStream, RecordCreditStream, Wanted
 from tap_apollo.streams.engagement import Conversations
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

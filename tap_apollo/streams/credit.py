@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from jsonschema import Draft7Validator
 from singer_sdk import metrics
+from typing_extensions import override
 
 from tap_apollo.client import UNKNOWN_FORM, ApolloStream, Metric
 from tap_apollo.credits import LimitReachedError, Price, Purchases
@@ -22,11 +22,6 @@ from tap_apollo.errors import ApolloError, GoneError, OutOfCreditsError, Request
 from tap_apollo.reading import Outlook, Reading
 from tap_apollo.records import now
 from tap_apollo.streams.base import ResumableStream
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     import datetime

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import sys
 from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from tap_apollo.client import ApolloStream
 from tap_apollo.records import timestamp
 from tap_apollo.streams.base import CustomFieldsMixin, ListStream
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record

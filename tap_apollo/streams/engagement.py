@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
 
 from tap_apollo.client import ApolloStream
 from tap_apollo.paging import PER_PAGE
 from tap_apollo.streams.base import ListStream, WindowedStream, cut_by
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

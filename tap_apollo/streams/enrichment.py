@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import sys
 import time
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
 
 from tap_apollo.client import ApolloStream
 from tap_apollo.credits import PHONE_NUMBER, Price
@@ -19,11 +20,6 @@ from tap_apollo.streams.accounts import Accounts
 from tap_apollo.streams.contacts import Contacts
 from tap_apollo.streams.credit import RecordCreditStream, Wanted
 from tap_apollo.streams.prospecting import People
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,11 +11,11 @@ import copy
 import dataclasses
 import datetime
 import math
-import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk.exceptions import RetriableAPIError
+from typing_extensions import override
 
 from tap_apollo.client import UNKNOWN_FORM, ApolloStream
 from tap_apollo.errors import GoneError, RedirectError, RequestError
@@ -27,11 +27,6 @@ from tap_apollo.streams.base import WALK, CustomFieldsMixin
 from tap_apollo.streams.contacts import Contacts
 from tap_apollo.streams.deals import DealMixin, Deals
 from tap_apollo.streams.engagement import OutreachEmails, Tasks
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
-import sys
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from typing_extensions import override
 
 from tap_apollo.client import PagedStream
 from tap_apollo.credits import Price
@@ -24,11 +25,6 @@ from tap_apollo.paging.windows import FLOOR
 from tap_apollo.reading import Outlook
 from tap_apollo.records import timestamp
 from tap_apollo.streams.credit import CreditStream, RecordCreditStream, Wanted
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
 
 from tap_apollo.client import ApolloStream
 from tap_apollo.records import now
 from tap_apollo.streams.base import ListStream
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
