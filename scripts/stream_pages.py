@@ -6,19 +6,15 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
 from tap_apollo import schemas
-from tap_apollo.client import ApolloStream
 from tap_apollo.credits import PHONE_NUMBER
-from tap_apollo.streams.base import (
-    DerivedStream,
-    FrontierStream,
-    ListStream,
-    NewestFirstStream,
-    WindowedStream,
-)
+from tap_apollo.stream import ApolloStream
+from tap_apollo.streams.base import FrontierStream, ListStream, NewestFirstStream
 from tap_apollo.streams.conversations import ConversationExports, FindExport
 from tap_apollo.streams.credit import CreditStream
+from tap_apollo.streams.derived import DerivedStream
 from tap_apollo.streams.enrichment import EnrichmentResults, PeopleEnrichment
 from tap_apollo.streams.per_record import PerRecordStream
+from tap_apollo.streams.windowed import WindowedStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,11 +20,17 @@ from tap_apollo.records import timestamp
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from singer_sdk.helpers.types import TapState
+
 #: What a revealed mobile number costs on top of its person (vendor's reference of people/bulk_match, measured).
 PHONE_NUMBER = 8
 
 #: After how many days spending is out of every billing cycle, where Apollo does not show the cycle.
 LONGEST_CYCLE = 31
+
+
+#: Where the state holds what was spent, beside the bookmarks of the streams.
+SPENDING = "credit_spending"
 
 
 class LimitReachedError(Exception):
@@ -205,14 +211,16 @@ class Ledger:
             parts.append(f"the team has {self.balance:,} credits left{kept}")
         return f"{'; '.join(parts)}."
 
-    def to_state(self, about_to_cost: int = 0) -> dict[str, Any]:
-        """Return what a later run has to know, as JSON: what is not settled yet counts at its worst.
+    def write_to(self, state: TapState, about_to_cost: int = 0) -> None:
+        """Note in a Singer state what was spent: what is not settled yet counts at its worst.
 
         Args:
+            state: The state of the tap, changed in place.
             about_to_cost: What a request may cost that is sent next.
         """
         with self._lock:
-            return self._spending.to_state(self._reserved + about_to_cost)
+            spent = self._spending.to_state(self._reserved + about_to_cost)
+        state.setdefault("bookmarks", {})[SPENDING] = spent
 
     def exhaust(self) -> None:
         """Note that Apollo refused a request for want of credits."""

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import requests
 from singer_sdk.exceptions import RetriableAPIError
@@ -20,11 +20,11 @@ from tap_apollo.streams.credit import CreditStream
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tap_apollo.client import ApolloStream
     from tap_apollo.credits import Ledger
-    from tap_apollo.rate_limits import Reading
+    from tap_apollo.rate_limits import WindowState
     from tap_apollo.reading import Outlook
-    from tap_apollo.tap import TapApollo
+    from tap_apollo.run import Run
+    from tap_apollo.stream import ApolloStream
 
 #: Columns of the table that hold numbers.
 _NUMBERS = range(2, 6)
@@ -44,7 +44,7 @@ class StreamPlan:
 
     stream: str
     outlook: Outlook | None
-    windows: list[Reading]
+    windows: list[WindowState]
     seconds: float
     problem: str = ""
 
@@ -159,18 +159,22 @@ class Plan:
         yield f"At most {self.credits:,} credits. {self.ledger.allowance()}"
 
 
-def make_plan(tap: TapApollo) -> Plan:
-    """Plan a sync of the selected streams.
+def make_plan(streams: Iterable[ApolloStream], run: Run) -> Plan:
+    """Plan a sync.
+
+    Args:
+        streams: The selected streams, in the order in which they run.
+        run: What they share.
 
     Raises:
         ApolloError: The credentials are not accepted, or Apollo cannot be reached.
     """
-    streams = [cast("ApolloStream", stream) for stream in tap.streams.values() if stream.selected]
-    ledger = tap.ledger if any(isinstance(stream, CreditStream) for stream in streams) else None
-    return Plan([_plan(tap, stream) for stream in streams], ledger)
+    streams = [*streams]
+    ledger = run.ledger if any(isinstance(stream, CreditStream) for stream in streams) else None
+    return Plan([_plan(stream, run) for stream in streams], ledger)
 
 
-def _plan(tap: TapApollo, stream: ApolloStream) -> StreamPlan:
+def _plan(stream: ApolloStream, run: Run) -> StreamPlan:
     began = time.monotonic()
     outlook, problem = None, ""
     try:
@@ -180,14 +184,14 @@ def _plan(tap: TapApollo, stream: ApolloStream) -> StreamPlan:
     except ForbiddenError as error:
         problem = error.message
     except ApolloError as error:
-        if error is tap.report.fatal:
+        if error is run.report.fatal:
             raise
         problem = error.message
     except WaitTooLongError as error:
         problem = f"{stream.waits_too_long(error)}."
     except (RetriableAPIError, requests.RequestException) as error:
         problem = f"{stream.describe(error)}."
-    windows = tap.limiter.readings(stream.path)
+    windows = run.limiter.readings(stream.path)
     count = outlook.requests if outlook else 0
     seconds = max(seconds_for(count, windows), count * (time.monotonic() - began)) if count else 0
     return StreamPlan(stream.name, outlook, windows, seconds, problem)
@@ -210,6 +214,6 @@ def _cells(plan: StreamPlan) -> tuple[str, ...]:
     )
 
 
-def _left(windows: Iterable[Reading]) -> str:
+def _left(windows: Iterable[WindowState]) -> str:
     left = {one.seconds: one.left for one in windows}
     return "/".join(f"{left[seconds]:,}" if seconds in left else "-" for seconds in NAMES) if left else ""

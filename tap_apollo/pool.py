@@ -147,7 +147,7 @@ class Lanes:
             self._changed.notify_all()
 
 
-def run(jobs: Sequence[Callable[[], None]], baton: Baton) -> None:
+def side_by_side(jobs: Sequence[Callable[[], None]], baton: Baton) -> None:
     """Run jobs side by side until all are done, or one fails.
 
     Raises:

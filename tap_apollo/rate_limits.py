@@ -50,7 +50,7 @@ class WaitTooLongError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
+class WindowState:
     """What a reply says of one window.
 
     Attributes:
@@ -64,17 +64,17 @@ class Reading:
     left: int
 
 
-def read_windows(headers: Mapping[str, str]) -> list[Reading]:
+def read_windows(headers: Mapping[str, str]) -> list[WindowState]:
     """Return the limited windows that a reply tells of; none if it tells nothing."""
     readings = []
     for seconds, (limit, left) in _HEADERS.items():
         limit_text, left_text = headers.get(limit, ""), headers.get(left, "")
         if limit_text.isdecimal() and left_text.isdecimal():
-            readings.append(Reading(seconds, int(limit_text), int(left_text)))
+            readings.append(WindowState(seconds, int(limit_text), int(left_text)))
     return readings
 
 
-def seconds_for(requests: int, windows: Iterable[Reading]) -> int:
+def seconds_for(requests: int, windows: Iterable[WindowState]) -> int:
     """Return the seconds that the windows make some requests take at most: each may have just been opened."""
     beyond = {window: requests - window.left for window in windows}
     return max(
@@ -125,8 +125,8 @@ class _Endpoint:
         self._blocked_until = 0.0
 
     @property
-    def readings(self) -> list[Reading]:
-        return [Reading(length, one.limit, max(0, one.limit - one.used)) for length, one in self._windows.items()]
+    def readings(self) -> list[WindowState]:
+        return [WindowState(length, one.limit, max(0, one.limit - one.used)) for length, one in self._windows.items()]
 
     def closed_for(self, now: float) -> float | None:
         """Return for how many seconds no request may go; None: until one in flight is answered."""
@@ -171,7 +171,7 @@ class _Endpoint:
                     opened_by = min(window.opened_by, end - length)
                     self._windows[length] = dataclasses.replace(window, opened_by=opened_by)
 
-    def _read(self, reading: Reading, before: _Window | None, now: float) -> None:
+    def _read(self, reading: WindowState, before: _Window | None, now: float) -> None:
         used = reading.limit - reading.left
         window = self._windows.get(reading.seconds)
         # In the same window, the request would have been counted on top of what was known when it was sent.
@@ -216,7 +216,7 @@ class Limiter:
         self._told: dict[str, float] = {}
         self._changed = threading.Condition()
 
-    def readings(self, endpoint: str) -> list[Reading]:
+    def readings(self, endpoint: str) -> list[WindowState]:
         """Return the windows of an endpoint as last seen."""
         with self._changed:
             return self._endpoint(endpoint).readings

@@ -41,6 +41,7 @@ class Reading:
     """One walk through a stream: iterate for the rows of each page that the walk wants.
 
     Attributes:
+        walk: The walk.
         pages: How many pages have been read.
         outcome: How the walk ended, once the rows of its last page are taken; None if it was stopped before.
     """
@@ -60,7 +61,7 @@ class Reading:
             limit: Most pages to read.
             ahead: What has asked for pages before the walk wants them; without it, ``fetch`` is called for each.
         """
-        self._walk = walk
+        self.walk = walk
         self._fetch = fetch
         self._limit = limit
         self._ahead = ahead
@@ -69,7 +70,7 @@ class Reading:
 
     def __iter__(self) -> Iterator[list[Record]]:
         """Read: whoever asks for the next page has delivered the rows of the one before."""
-        steps = self._walk.pages()
+        steps = self.walk.pages()
         page, outcome = None, None
         try:
             request: PageRequest | None = next(steps)
@@ -78,7 +79,7 @@ class Reading:
         while request and self.pages != self._limit:
             if self._ahead:
                 left = None if self._limit is None else self._limit - self.pages - 1
-                self._ahead.fill(request, self._walk, left)
+                self._ahead.fill(request, self.walk, left)
             page = self._fetch(request)
             self.pages += 1
             try:

@@ -60,3 +60,8 @@ class SyncReport:
         if self._strict:
             self._failures.append(stream)
         self._logger.log(logging.ERROR if self._strict else logging.WARNING, message)
+
+
+def counted(number: int, unit: str) -> str:
+    """Return a number with what it counts: ``1 request``, ``2,000 requests``."""
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"

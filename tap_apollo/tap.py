@@ -11,39 +11,31 @@ import json
 import logging
 import os
 import sys
-from concurrent.futures import Future
-from http.cookiejar import DefaultCookiePolicy
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 import click
 import requests
-from requests.adapters import HTTPAdapter
 from singer_sdk import Stream, Tap
 from singer_sdk.exceptions import RetriableAPIError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from typing_extensions import override
 
 from tap_apollo import checks, settings
-from tap_apollo.auth import authenticator
-from tap_apollo.client import UNKNOWN_FORM
-from tap_apollo.credits import Ledger, Limits, Spending, read_meter
-from tap_apollo.errors import ApolloError, ForbiddenError, SettingsError
+from tap_apollo.credits import SPENDING, Ledger, Limits, Spending
+from tap_apollo.errors import ApolloError, SettingsError
 from tap_apollo.messages import BlockWriter
 from tap_apollo.plan import make_plan
-from tap_apollo.pool import Baton, Lanes, run
-from tap_apollo.rate_limits import Limiter, WaitTooLongError
+from tap_apollo.pool import side_by_side
+from tap_apollo.rate_limits import WaitTooLongError
 from tap_apollo.records import is_bookmark
-from tap_apollo.report import SyncReport
+from tap_apollo.run import Run
+from tap_apollo.stream import UNKNOWN_FORM
 from tap_apollo.streams import CREDIT_STREAMS, PAGED, STREAMS
 from tap_apollo.streams.workspace import CreditUsageStats
 
 if TYPE_CHECKING:
-    from singer_sdk.helpers.types import Record
-
-    from tap_apollo.auth import Auth
-    from tap_apollo.client import ApolloStream
-    from tap_apollo.credits import Meter
-
+    from tap_apollo.plan import Plan
+    from tap_apollo.stream import ApolloStream
 
 #: A page of contacts is some 20,000 objects, none of them in a cycle: looking for cycles at every 700, as Python does,
 #: took a quarter of a sync's CPU.
@@ -51,9 +43,6 @@ _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 #: Seconds that the end of a run waits for a thread to come to a stop.
 PATIENCE = 10
-
-#: Where the state holds what was spent, beside the bookmarks of the streams.
-SPENDING = "credit_spending"
 
 #: Streams that show what the others bought and spent, and therefore run after them.
 AFTER_CREDIT_STREAMS = ("enrichment_results", "credit_usage_stats")
@@ -77,15 +66,6 @@ class TapApollo(Tap):
         PluginCapabilities.STRUCTURED_LOGGING,
     ]
 
-    #: Whether Apollo has answered anything in this run.
-    reached: bool = False
-
-    #: Whether the run only tries the connection: then nothing is bought.
-    trial: bool = False
-
-    #: Whether the run only discovers: then nothing is waited for.
-    discovering: bool = False
-
     def __init__(self, *, parse_env_config: bool = False, **arguments: Any) -> None:  # noqa: ANN401
         """Read the settings.
 
@@ -96,9 +76,6 @@ class TapApollo(Tap):
         Raises:
             SettingsError: A setting is missing, unknown or impossible.
         """
-        self._lookups: dict[str, Future[list[Record]]] = {}
-        self._ledger: Ledger | None = None
-        self.baton = Baton()
         try:
             super().__init__(parse_env_config=parse_env_config, **arguments)
         except ValueError as error:
@@ -112,14 +89,16 @@ class TapApollo(Tap):
     @override
     def discover_streams(self) -> list[Stream]:
         named = self.config.get("credit_streams") or ()
-        return [stream(self) for name, stream in STREAMS.items() if name not in CREDIT_STREAMS or name in named]
+        return [
+            stream(self, self.run) for name, stream in STREAMS.items() if name not in CREDIT_STREAMS or name in named
+        ]
 
     @override
     def run_discovery(self) -> str:
         """Print and return the catalog, with the custom fields if there are credentials to read them with."""
         # Renewing a token would revoke the sync's, if there is no file that hands the new one over.
-        if not self._validate_config(raise_errors=False) and self.credential == "api_key":
-            self.discovering = True
+        if not self._validate_config(raise_errors=False) and self.run.credential == "api_key":
+            self.run.discovering = True
             self._describe_custom_fields()
         return super().run_discovery()
 
@@ -135,74 +114,15 @@ class TapApollo(Tap):
     # What the streams share
 
     @functools.cached_property
-    def session(self) -> requests.Session:
-        """The connections of the run; cookies, which Apollo sets, are not kept."""
-        session = requests.Session()
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        session.mount("https://", HTTPAdapter(pool_maxsize=self.config["max_concurrent_requests"]))
-        session.mount("http://", HTTPAdapter(pool_maxsize=self.config["max_concurrent_requests"]))
-        return session
-
-    @functools.cached_property
-    def authenticator(self) -> Auth:
-        """The credentials of the run."""
-        return authenticator(self.config, self.logger)
-
-    @functools.cached_property
-    def limiter(self) -> Limiter:
-        """What keeps requests within Apollo's rate windows."""
-        return Limiter(0 if self.discovering else self.config["max_wait_seconds"], self._tell_of_wait)
-
-    def _tell_of_wait(self, endpoint: str, seconds: float) -> None:
-        until = datetime.datetime.now(tz=datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
-        self.logger.info("%s waits for its rate limit until %s UTC.", endpoint.lstrip("/"), f"{until:%H:%M:%S}")
-
-    @functools.cached_property
-    def lanes(self) -> Lanes:
-        """What bounds the requests in flight."""
-        return Lanes(self.config["max_concurrent_requests"])
-
-    @property
-    def credential(self) -> str:
-        """The setting that holds the credentials."""
-        return next(name for name in ("api_key", "refresh_token", "access_token") if self.config.get(name))
-
-    @functools.cached_property
-    def report(self) -> SyncReport:
-        """What went wrong in the run."""
-        return SyncReport(self.logger, strict=self.config["strict"])
-
-    def lookup(self, stream: str) -> list[Record]:
-        """Return all rows of a small stream that another needs, selected or not: read once a run.
-
-        Raises:
-            ApolloError: They cannot be read.
-        """
-        future = self._lookups.get(stream)
-        if future is None:
-            future = self._lookups[stream] = Future()
-            try:
-                future.set_result(STREAMS[stream](self).read_all())
-            except BaseException as error:  # noqa: BLE001
-                future.set_exception(error)
-        with self.baton.laid_down():
-            return future.result()
-
-    @property
-    def ledger(self) -> Ledger:
-        """What the run may spend and has spent; the first to ask reads the team's balance, which is free.
-
-        Raises:
-            ApolloError: The state does not tell what was spent in this cycle.
-        """
-        if self._ledger is None:
-            self._ledger = self._open_ledger()
-        return self._ledger
-
-    @property
-    def has_ledger(self) -> bool:
-        """Whether any stream has asked for the ledger yet."""
-        return self._ledger is not None
+    def run(self) -> Run:
+        """What the streams share."""
+        return Run(
+            self.config,
+            self.logger,
+            started=datetime.datetime.fromtimestamp(self.initialized_at / 1000, tz=datetime.timezone.utc),
+            user_agent=self.config.get("user_agent") or f"{self.name}/{self.plugin_version}",
+            open_ledger=self._open_ledger,
+        )
 
     def _open_ledger(self) -> Ledger:
         """Return a ledger with what the state and Apollo tell.
@@ -210,10 +130,9 @@ class TapApollo(Tap):
         Raises:
             ApolloError: The state does not tell what was spent in this cycle.
         """
-        meter = self._read_meter()
-        state = self.state.get("bookmarks", {}).get(SPENDING, {})
+        meter = CreditUsageStats(self, self.run).meter()
         try:
-            spending = Spending(state, _today, meter)
+            spending = Spending(self.state.get("bookmarks", {}).get(SPENDING, {}), _today, meter)
         except (AttributeError, TypeError, ValueError) as error:
             raise ApolloError(
                 f"the state does not tell what was spent ({type(error).__name__}): repair `bookmarks.{SPENDING}`, or "
@@ -233,41 +152,13 @@ class TapApollo(Tap):
         )
         return Ledger(limits, spending, meter)
 
-    def note_spending(self, about_to_cost: int = 0) -> None:
-        """Write into the state what was spent, and what a request may cost that is sent next."""
-        self.state.setdefault("bookmarks", {})[SPENDING] = self.ledger.to_state(about_to_cost)
+    def plan(self) -> Plan:
+        """Return what a sync would do, by free requests only.
 
-    def _read_meter(self) -> Meter | None:
-        """Return the team's balance, or None where it may not be read, which is said."""
-        stream = CreditUsageStats(self)
-        try:
-            with stream.needed():
-                return read_meter(stream.ask({}))
-        except ForbiddenError as error:
-            reason = error.message
-        except WaitTooLongError as error:
-            reason = f"{stream.waits_too_long(error)}."
-        except UNKNOWN_FORM:
-            reason = f"{stream.endpoint} gave a reply of an unknown form."
-        kept = "`credit_reserve` cannot be kept, and " if self.config["credit_reserve"] else ""
-        text = "Credits: the team's balance is unknown: %s Without it %sthe tap goes by its own limits."
-        self.logger.warning(text, reason, kept)
-        return None
-
-    @property
-    def started(self) -> datetime.datetime:
-        """When the run began."""
-        return datetime.datetime.fromtimestamp(self.initialized_at / 1000, tz=datetime.timezone.utc)
-
-    @property
-    def today(self) -> datetime.date:
-        """The day that the run began, in UTC."""
-        return self.started.date()
-
-    @property
-    def user_agent(self) -> str:
-        """The ``User-Agent`` of every request."""
-        return self.config.get("user_agent") or f"{self.name}/{self.plugin_version}"
+        Raises:
+            ApolloError: The credentials are not accepted, or Apollo cannot be reached.
+        """
+        return make_plan([cast("ApolloStream", one) for one in self.streams.values() if one.selected], self.run)
 
     # Input that cannot be read is one line, not a traceback
 
@@ -334,8 +225,8 @@ class TapApollo(Tap):
             catalog=json.load(catalog) if catalog else None,
         )
         tap.metrics_logger.setLevel(logging.WARNING)  # a line per request would hide the table
-        made = make_plan(tap)
-        click.echo(made.to_json() if style == "json" else made.to_table())
+        plan = tap.plan()
+        click.echo(plan.to_json() if style == "json" else plan.to_table())
 
     @classmethod
     @override
@@ -378,42 +269,42 @@ class TapApollo(Tap):
         for priority, group in enumerate(groups):
             for stream in group:
                 cast("ApolloStream", stream).priority = priority
-        _ = self.session, self.authenticator, self.limiter, self.lanes, self.report  # before several threads ask
+        self.run.prepare()
         try:
-            run([functools.partial(self._sync_in_turn, group) for group in groups if group], self.baton)
+            side_by_side([functools.partial(self._sync_in_turn, group) for group in groups if group], self.run.baton)
         finally:
             try:
                 if isinstance(self.message_writer, BlockWriter):
                     self.message_writer.flush()
             finally:
-                self.authenticator.finish(PATIENCE)
+                self.run.authenticator.finish(PATIENCE)
         for stream in streams:
             stream.log_sync_costs()
-        if self.has_ledger:
-            self.logger.info("%s", self.ledger.summary())
-        self.report.raise_for_failures()
+        if self.run.has_ledger:
+            self.logger.info("%s", self.run.ledger.summary())
+        self.run.report.raise_for_failures()
 
     def _sync_in_turn(self, streams: list[Stream]) -> None:
         for stream in streams:
-            if self.report.fatal is None and cast("ApolloStream", stream).ready():
+            if self.run.report.fatal is None and cast("ApolloStream", stream).ready():
                 stream.sync()
                 stream.finalize_state_progress_markers()
 
     @override  # type: ignore[misc]
     def run_connection_test(self) -> bool:
-        self.trial = True
+        self.run.trial = True
         passed = super().run_connection_test()
-        self.report.raise_for_failures()
+        self.run.report.raise_for_failures()
         return passed
 
     @override
     def _handle_termination(self, signum: int, frame: Any) -> None:
         """Keep the last state, and end as a process does that a signal ended: the sync is not complete."""
-        if not self.baton.drop(patience=PATIENCE):  # whoever works is held up by the target: the last STATE stands
+        if not self.run.baton.drop(patience=PATIENCE):  # whoever works is held up by the target: the last STATE stands
             os._exit(128 + signum)
-        if self.has_ledger:
-            self.note_spending()
-        self.authenticator.finish(PATIENCE)
+        if self.run.has_ledger:
+            self.run.ledger.write_to(self.state)
+        self.run.authenticator.finish(PATIENCE)
         try:
             super()._handle_termination(signum, frame)
         except SystemExit:

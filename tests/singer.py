@@ -93,5 +93,5 @@ def sync_with(
     except ApolloError as raised:
         error = raised
     finally:
-        tap.session.close()
+        tap.run.session.close()
     return Sync(writer.messages, error)

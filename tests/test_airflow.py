@@ -21,8 +21,8 @@ import yaml
 
 from apollo_sandbox import Sandbox, Settings
 from scripts.write_docs import ROOT
-from tap_apollo.client import PagedStream
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
+from tap_apollo.streams.base import PagedStream
 from tests.conftest import BUYING, REPORTS
 from tests.meltano import project_in
 from tests.singer import sync

@@ -20,7 +20,6 @@ from scripts.write_docs import ROOT
 from tap_apollo import client
 from tap_apollo.errors import SettingsError, SyncError, decode
 from tap_apollo.paging import PageRequest
-from tap_apollo.plan import make_plan
 from tap_apollo.rate_limits import HOUR
 from tap_apollo.settings import DATE_RANGES, SETTINGS
 from tap_apollo.streams.analytics import AnalyticsReports, Report
@@ -328,7 +327,7 @@ class TestWhatGoesWrong:
         stream.new_walk(None)
         del stream._reports[0].body["metrics"]  # the settings are checked, so no user gets here
         assert stream.fetch(PageRequest()).records == []
-        tap.session.close()
+        tap.run.session.close()
         assert "(400): it lacks `metrics`." in warnings(caplog)[0]
 
     def test_a_forbidden_endpoint_skips_the_stream_after_one_request(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -451,7 +450,7 @@ class TestPace:
         tap = TapApollo(config=config_for(own, analytics_reports=[report(name) for name in names]))
         for stream in tap.streams.values():
             stream.selected = stream.name == STREAM
-        [plan] = json.loads(make_plan(tap).to_json())["streams"]
+        [plan] = json.loads(tap.plan().to_json())["streams"]
         assert (plan["records"], plan["requests"], plan["credits"]) == (records, len(names), 0)
         assert plan["note"].startswith(note)
         assert own.ledger.requests_total == 0

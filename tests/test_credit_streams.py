@@ -20,6 +20,7 @@ from apollo_sandbox import Sandbox, Settings
 from tap_apollo import client
 from tap_apollo.client import MAX_TRIES
 from tap_apollo.errors import ApolloError, SyncError, decode
+from tap_apollo.run import Run
 from tap_apollo.streams import CREDIT_STREAMS, credit
 from tap_apollo.streams.conversations import ConversationExports
 from tap_apollo.tap import TapApollo
@@ -168,7 +169,7 @@ class TestWithoutBeingNamed:
         writer = _Keep()
         tap = TapApollo(config=config, catalog=json.loads(json.dumps(catalog)), message_writer=writer)
         tap.sync_all()
-        tap.session.close()
+        tap.run.session.close()
         assert Sync(writer.messages, None).records.keys() <= {"users"}
         assert own.ledger.credits_spent == 0
 
@@ -184,7 +185,7 @@ class TestWithoutBeingNamed:
         details = {"from": "contacts", **PHONES, "run_waterfall_email": True, "max_waterfall_credits": 9}
         tap = TapApollo(config=config_for(own, **shopping(own, *PAYS_AT, people_enrichment=details)))
         assert tap.run_connection_test()
-        tap.session.close()
+        tap.run.session.close()
         assert own.ledger.credits_spent == 0
         assert not sum(requests(own, stream) for stream in PAYS_AT)
 
@@ -621,7 +622,7 @@ class TestEnrichmentThatComesLater:
         state = {"bookmarks": {"people_enrichment": {"pending": {request_id: today}}}}
         run = sync(own, "enrichment_results", state=state)
         assert run.error is None
-        assert "enrichment_results: Apollo has no results any more for 1 requests." in caplog.messages
+        assert "enrichment_results: Apollo has no results any more for 1 request." in caplog.messages
         assert not run.state["bookmarks"]["people_enrichment"]["pending"]
 
 
@@ -715,7 +716,7 @@ class TestNews:
     ) -> None:
         """A run stops after a page; when the next goes on, days later, younger articles have moved the pages."""
         ids = companies(own, self.IDS)
-        monkeypatch.setattr(TapApollo, "today", property(lambda _: days_ago(300)))
+        monkeypatch.setattr(Run, "today", property(lambda _: days_ago(300)))
         first = buy(own, "news_articles", organization_ids=ids, credit_budget=1)
         assert len(first.records["news_articles"]) == 25
         monkeypatch.undo()
@@ -739,7 +740,7 @@ class TestNews:
 
     def test_only_what_is_new_is_asked_for(self, own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         ids = companies(own, self.IDS)
-        monkeypatch.setattr(TapApollo, "today", property(lambda _: days_ago(90)))
+        monkeypatch.setattr(Run, "today", property(lambda _: days_ago(90)))
         first = buy(own, "news_articles", organization_ids=ids)
         monkeypatch.undo()
         second = buy(own, "news_articles", organization_ids=ids, state=first.state)
@@ -974,7 +975,7 @@ def buy_until_killed(
     except ApolloError as raised:
         error = raised
     finally:
-        tap.session.close()
+        tap.run.session.close()
     return Sync(writer.messages, error), writer.died
 
 

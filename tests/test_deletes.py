@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo import client
+from tap_apollo.client import ApolloClient
 from tap_apollo.paging import Page
-from tap_apollo.streams.base import ResumableStream
+from tap_apollo.stream import ApolloStream
+from tap_apollo.streams.base import PagedStream, ResumableStream
 from tap_apollo.streams.deals import Deals
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, config_for, sync
@@ -47,7 +48,7 @@ def own() -> Iterator[Sandbox]:
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client.ApolloStream, "backoff_max_tries", lambda _: 1)
+    monkeypatch.setattr(ApolloClient, "backoff_max_tries", lambda _: 1)
 
 
 @pytest.fixture
@@ -209,7 +210,7 @@ class TestNothingIsDeleted:
 
     def test_where_the_list_is_empty(self, own: Sandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
         run_into(warehouse, own, "lists", "deals")
-        monkeypatch.setattr(client.ApolloStream, "read_records", lambda *_: [])
+        monkeypatch.setattr(ApolloStream, "read_records", lambda *_: [])
         monkeypatch.setattr(Deals, "read_page", lambda *_: Page([], total=0))
         assert not activated(run_into(warehouse, own, "lists", "deals"))
 
@@ -220,7 +221,7 @@ class TestNothingIsDeleted:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """The one that is gone was counted, and so could hide one that was missed."""
-        page_delivered = client.ApolloStream.page_delivered
+        page_delivered = ApolloStream.page_delivered
         doomed = iter([own.world.accounts.ids[7]])
 
         def delete(stream: Any, rows: Any) -> None:
@@ -258,7 +259,7 @@ class TestNothingIsDeleted:
             assert warehouse.ids(stream) == living(sandbox, stream)
 
     def test_past_what_apollo_shows_of_one_list(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(client.PagedStream, "display_limit", 200)
+        monkeypatch.setattr(PagedStream, "display_limit", 200)
         with Sandbox(Settings(contacts=700, seed=8, display_limit=200)).serve() as big:
             run = sync(big, "contacts", detect_deletes=True)
             assert {*run.ids("contacts")} == living(big, "contacts")

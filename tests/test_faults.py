@@ -13,6 +13,7 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo import client
+from tap_apollo.client import ApolloClient
 from tap_apollo.errors import ApolloError, SyncError
 from tests.singer import Sync, sync
 
@@ -93,15 +94,15 @@ def _bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backoff._sync.time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setattr("tap_apollo.client.refused_for", lambda reply: 0 if reply.status_code == 429 else None)
     monkeypatch.setattr("tap_apollo.rate_limits.MARGIN", 0)
-    send, sent = client.ApolloStream._send, list[str]()
+    send, sent = ApolloClient._send, list[str]()
 
-    def counted(stream: client.ApolloStream, request: Any) -> Any:
+    def counted(stream: ApolloClient, request: Any) -> Any:
         sent.append(stream.name)
         if len(sent) > 90:
             raise EndlessError("this goes on for ever")
         return send(stream, request)
 
-    monkeypatch.setattr(client.ApolloStream, "_send", counted)
+    monkeypatch.setattr(ApolloClient, "_send", counted)
 
 
 @dataclasses.dataclass

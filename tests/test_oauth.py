@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tap_apollo.client import ApolloStream
+    from tap_apollo.stream import ApolloStream
 
 MONTH = 2_592_000
 LIST_STREAMS = ("lists", "users", "contact_stages", "account_stages", "deal_stages", "email_schedules")
@@ -384,7 +384,7 @@ class TestRefusals:
         tap = TapApollo(config=app(own, file, access_token=own.settings.access_token))
         stream = cast("ApolloStream", tap.streams["users"])
         request = stream.build_prepared_request(method="POST", url=f"{own.url}/users/search")
-        tap.report.fatal = CredentialsError("no")
+        tap.run.report.fatal = CredentialsError("no")
         with pytest.raises(CredentialsError, match="no"):
             stream.attempt(request)
         assert own.ledger.as_dict()["requests_total"] == 0

@@ -20,9 +20,9 @@ import pytest
 from apollo_sandbox import Sandbox, Settings
 from scripts.write_docs import ROOT
 from tap_apollo import client
+from tap_apollo.credits import SPENDING
 from tap_apollo.errors import decode
 from tap_apollo.streams import CREDIT_STREAMS
-from tap_apollo.tap import SPENDING
 from tests.meltano import MELTANO, environment, meltano
 from tests.singer import Sync, config_for, sync, sync_with
 

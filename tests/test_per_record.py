@@ -20,11 +20,12 @@ from apollo_sandbox import Sandbox, Settings
 from apollo_sandbox.ids import Kind
 from apollo_sandbox.rows import companies, deals, engagement, persons
 from tap_apollo import client
+from tap_apollo.client import ApolloClient
 from tap_apollo.errors import ApolloError, SyncError
-from tap_apollo.plan import make_plan
 from tap_apollo.records import timestamp
 from tap_apollo.streams import STREAMS
-from tap_apollo.streams.per_record import MOST_FAILURES, STATE_EVERY, ContactSequenceActivity, PerRecordStream
+from tap_apollo.streams.contacts import ContactSequenceActivity
+from tap_apollo.streams.per_record import MOST_FAILURES, STATE_EVERY, PerRecordStream
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, _Keep, config_for, sync, sync_with
 from tests.test_faults import LASTING, PASSING
@@ -222,7 +223,7 @@ class Asked(list[tuple[str, str]]):
 
     first: Callable[[list[str]], None] | None = None
 
-    def note(self, stream: client.ApolloStream, url: str, body: bytes | None) -> None:
+    def note(self, stream: ApolloClient, url: str, body: bytes | None) -> None:
         if isinstance(stream, PerRecordStream):
             ids = re.findall(r"\b[0-9a-f]{24}\b", url)
             if body:
@@ -245,13 +246,13 @@ class Asked(list[tuple[str, str]]):
 
 @pytest.fixture(autouse=True)
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    notes, send = Asked(), client.ApolloStream._send
+    notes, send = Asked(), ApolloClient._send
 
-    def noting(stream: client.ApolloStream, request: Any) -> Any:
+    def noting(stream: ApolloClient, request: Any) -> Any:
         notes.note(stream, request.url, request.body)
         return send(stream, request)
 
-    monkeypatch.setattr(client.ApolloStream, "_send", noting)
+    monkeypatch.setattr(ApolloClient, "_send", noting)
     return notes
 
 
@@ -498,7 +499,7 @@ def test_a_test_of_the_connection_asks_about_one_record(tiny: Sandbox) -> None:
     for name, stream in tap.streams.items():
         stream.selected = name in CASES
     assert tap.run_connection_test()
-    tap.session.close()
+    tap.run.session.close()
     assert {name: requests(tiny, name) for name in CASES} == dict.fromkeys(CASES, 1)
 
 
@@ -758,7 +759,7 @@ def watched(sandbox: Sandbox, stream: str, writer: Watching, *, gently: bool = F
         one.selected = name == stream
     with contextlib.suppress(KeyboardInterrupt, SystemExit):
         tap.sync_all()
-    tap.session.close()
+    tap.run.session.close()
     return Sync(writer.messages, None)
 
 
@@ -1008,8 +1009,8 @@ def planned(sandbox: Sandbox, stream: str, state: dict[str, Any] | None = None, 
         streams = tap.streams
     for name, one in streams.items():
         one.selected = name == stream
-    (plan,) = json.loads(make_plan(tap).to_json())["streams"]
-    tap.session.close()
+    (plan,) = json.loads(tap.plan().to_json())["streams"]
+    tap.run.session.close()
     assert writer.messages == []
     return dict(plan)
 
@@ -1349,7 +1350,7 @@ def test_one_record_that_cannot_be_read_does_not_stop_the_others_and_is_asked_fo
     refusal: dict[str, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client.ApolloStream, "backoff_max_tries", lambda _: 1)
+    monkeypatch.setattr(ApolloClient, "backoff_max_tries", lambda _: 1)
     ids = {*own.world.contacts.ids}
     own.faults.add("status", action="contacts/show", after=7, times=1, **refusal)
     first = sync(own, "contact_details")
@@ -1363,7 +1364,7 @@ def test_one_record_that_cannot_be_read_does_not_stop_the_others_and_is_asked_fo
 
 
 def test_an_endpoint_that_fails_for_all_is_given_up(own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client.ApolloStream, "backoff_max_tries", lambda _: 1)
+    monkeypatch.setattr(ApolloClient, "backoff_max_tries", lambda _: 1)
     own.faults.add("status", action="contacts/show", status=500)
     own.reset()
     assert sync(own, "contact_details").error is not None

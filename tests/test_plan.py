@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo.plan import make_plan
-from tap_apollo.rate_limits import DAY, HOUR, MINUTE, Reading, read_windows, seconds_for
+from tap_apollo.rate_limits import DAY, HOUR, MINUTE, WindowState, read_windows, seconds_for
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tap_apollo.tap import TapApollo
 from tests.conftest import BUYING, SEARCHES
@@ -32,7 +31,7 @@ BY_DEFAULT = {name for name, stream in STREAMS.items() if stream.selected_by_def
 
 
 def planned(sandbox: Sandbox, state: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
-    made = make_plan(TapApollo(config=config_for(sandbox, **settings), state=state))
+    made = TapApollo(config=config_for(sandbox, **settings), state=state).plan()
     content: dict[str, Any] = json.loads(made.to_json())
     content["streams"] = {one["stream"]: one for one in content["streams"]}
     return content
@@ -140,14 +139,14 @@ def test_the_minutes_follow_from_what_the_windows_have_left() -> None:
     [(0, 0), (9, 0), (10, 60), (19, 60), (20, 3600), (39, 3600), (40, 7200)],
 )
 def test_requests_beyond_what_is_left_wait_for_the_next_window(count: int, seconds: int) -> None:
-    assert seconds_for(count, [Reading(MINUTE, 10, 9), Reading(HOUR, 20, 19)]) == seconds
+    assert seconds_for(count, [WindowState(MINUTE, 10, 9), WindowState(HOUR, 20, 19)]) == seconds
 
 
 def test_an_unlimited_window_has_empty_headers() -> None:
     headers = {"x-rate-limit-minute": "1000", "x-minute-requests-left": "999", "x-rate-limit-hourly": ""}
-    assert read_windows(headers) == [Reading(MINUTE, 1000, 999)]
+    assert read_windows(headers) == [WindowState(MINUTE, 1000, 999)]
     assert read_windows({"x-rate-limit-24-hour": "50", "x-24-hour-requests-left": "-"}) == []
-    assert read_windows({"x-rate-limit-24-hour": "50", "x-24-hour-requests-left": "7"}) == [Reading(DAY, 50, 7)]
+    assert read_windows({"x-rate-limit-24-hour": "50", "x-24-hour-requests-left": "7"}) == [WindowState(DAY, 50, 7)]
 
 
 def test_the_command_prints_a_table_that_ends_with_the_sums(tmp_path: Path, own: Sandbox) -> None:

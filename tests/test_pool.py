@@ -18,7 +18,7 @@ import pytest
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo import client, errors
 from tap_apollo.errors import CredentialsError
-from tap_apollo.pool import Baton, Lanes, StoppedError, run
+from tap_apollo.pool import Baton, Lanes, StoppedError, side_by_side
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, _Keep, config_for, sync, sync_with
 
@@ -212,7 +212,7 @@ class TestLanes:
 class TestRun:
     def test_runs_all(self) -> None:
         done: list[int] = []
-        run([lambda number=number: done.append(number) for number in range(9)], Baton())  # type: ignore[misc]
+        side_by_side([lambda number=number: done.append(number) for number in range(9)], Baton())  # type: ignore[misc]
         assert sorted(done) == list(range(9))
 
     def test_raises_what_one_raises_and_the_others_stop_where_they_wait(self) -> None:
@@ -230,7 +230,7 @@ class TestRun:
             raise BrokenPipeError
 
         with pytest.raises(BrokenPipeError):
-            run([waits, waits, fails], baton)
+            side_by_side([waits, waits, fails], baton)
         time.sleep(0.2)
         assert not went_on
 
@@ -246,7 +246,7 @@ class TestRun:
 
         began = time.monotonic()
         with pytest.raises(ValueError, match="over"):
-            run([waits, fails], baton)
+            side_by_side([waits, fails], baton)
         assert time.monotonic() - began < 5
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo.rate_limits import DAY, HOUR, MARGIN, MINUTE, Limiter, Reading, WaitTooLongError, read_windows
+from tap_apollo.rate_limits import DAY, HOUR, MARGIN, MINUTE, Limiter, WaitTooLongError, WindowState, read_windows
 from tests.singer import sync
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def test_a_request_that_was_never_answered_counts() -> None:
         ticket.headers = {"x-rate-limit-minute": "9", "x-minute-requests-left": "8"}
     with pytest.raises(OSError, match="reset"), limiter.request("/a"):
         raise OSError("reset")
-    assert limiter.readings("/a") == [Reading(MINUTE, 9, 7)]
+    assert limiter.readings("/a") == [WindowState(MINUTE, 9, 7)]
 
 
 def test_headers_that_say_nothing_are_no_window() -> None:

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from tap_apollo.client import ApolloStream, PagedStream
-from tap_apollo.streams.accounts import Accounts, AccountStages
+from typing import TYPE_CHECKING
+
+from tap_apollo.streams.accounts import AccountDetails, Accounts, AccountStages
 from tap_apollo.streams.analytics import AnalyticsReports
-from tap_apollo.streams.contacts import Contacts, ContactSequenceStatuses, ContactStages
-from tap_apollo.streams.conversations import ConversationDetails, ConversationExports
+from tap_apollo.streams.base import PagedStream
+from tap_apollo.streams.contacts import (
+    ContactDeals,
+    ContactDetails,
+    Contacts,
+    ContactSequenceActivity,
+    ContactSequenceStatuses,
+    ContactStages,
+)
+from tap_apollo.streams.conversations import ConversationDetails, ConversationExports, Conversations
 from tap_apollo.streams.credit import CreditStream
-from tap_apollo.streams.deals import Deals, DealStages
+from tap_apollo.streams.deals import DealDetails, Deals, DealStages
 from tap_apollo.streams.engagement import (
     Calls,
-    Conversations,
     EmailSchedules,
+    OutreachEmailActivities,
+    OutreachEmailContents,
     OutreachEmails,
     Sequences,
+    TaskDetails,
     Tasks,
 )
 from tap_apollo.streams.enrichment import EnrichmentResults, OrganizationEnrichment, PeopleEnrichment
-from tap_apollo.streams.per_record import (
-    AccountDetails,
-    ContactDeals,
-    ContactDetails,
-    ContactSequenceActivity,
-    DealDetails,
-    Notes,
-    OutreachEmailActivities,
-    OutreachEmailContents,
-    PerRecordStream,
-    TaskDetails,
-)
+from tap_apollo.streams.notes import Notes
+from tap_apollo.streams.per_record import PerRecordStream
 from tap_apollo.streams.prospecting import (
     NewsArticles,
     OrganizationDetails,
@@ -48,6 +49,9 @@ from tap_apollo.streams.workspace import (
     UserProfile,
     Users,
 )
+
+if TYPE_CHECKING:
+    from tap_apollo.stream import ApolloStream
 
 #: Every stream by its name.
 STREAMS: dict[str, type[ApolloStream]] = {

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing_extensions import override
 
-from tap_apollo.client import ApolloStream
 from tap_apollo.paging import Listing
-from tap_apollo.streams.base import CustomFieldsMixin, FrontierStream, cut_by
+from tap_apollo.stream import ApolloStream
+from tap_apollo.streams.base import FrontierStream, cut_by
+from tap_apollo.streams.custom_fields import CustomFieldsMixin
+from tap_apollo.streams.per_record import PerRecordStream
+from tap_apollo.streams.workspace import Lists
 
 
 class Accounts(CustomFieldsMixin, FrontierStream):
@@ -26,12 +29,24 @@ class Accounts(CustomFieldsMixin, FrontierStream):
         return Listing(
             parameters={"sort_by_field": "account_updated_at", "sort_ascending": False},
             new_mark=self.new_mark,
-            slices=lambda: cut_by("account_stage_ids", self._tap.lookup("account_stages")),
+            slices=lambda: cut_by("account_stage_ids", self.lookup(AccountStages)),
             newest={"sort_by_field": "account_created_at", "sort_ascending": False},
             oldest={"sort_by_field": "account_created_at", "sort_ascending": True},
-            labels=lambda: cut_by("account_label_ids", self._tap.lookup("lists"), modality="accounts"),
+            labels=lambda: cut_by("account_label_ids", self.lookup(Lists), modality="accounts"),
             display_limit=self.display_limit,
         )
+
+
+class AccountDetails(CustomFieldsMixin, PerRecordStream):
+    """Accounts as their own endpoint shows them."""
+
+    name = "account_details"
+    path = "/accounts/{id}"
+    scope = "api/v1/accounts/show"
+    oauth_scope = "account_read"
+    records_key = "account"
+    modality = "account"
+    parents = (Accounts,)
 
 
 class AccountStages(ApolloStream):

@@ -10,11 +10,11 @@ import requests
 from singer_sdk.exceptions import RetriableAPIError
 from typing_extensions import override
 
-from tap_apollo.client import UNKNOWN_FORM, ApolloStream
 from tap_apollo.errors import RequestError
 from tap_apollo.paging import Outcome, Page, PageRequest
 from tap_apollo.reading import Outlook
 from tap_apollo.records import now
+from tap_apollo.stream import UNKNOWN_FORM, ApolloStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -195,7 +195,7 @@ class AnalyticsReports(ApolloStream):
     @override
     def page_delivered(self, rows: list[Record]) -> None:
         self._begin_next_run_at(self._reading.pages)
-        self._tap.state_writer.write_state(self.tap_state)
+        self.write_state()
 
     @override
     def outlook(self) -> Outlook:
@@ -206,7 +206,7 @@ class AnalyticsReports(ApolloStream):
         return Outlook(None, reports, note="not tried: Apollo allows 5 an hour, more wait for the next")
 
     def _refused(self, report: Report, reason: str) -> Page:
-        self._tap.report.failed(self.name, f"the report `{report.name}`: {reason}")
+        self.run.report.failed(self.name, f"the report `{report.name}`: {reason}")
         return Page([])
 
     def _begin_next_run_at(self, number: int) -> None:

@@ -1,50 +1,84 @@
-"""How a stream is read, where that is more than one page: resumable lists, newest first, by windows, from a parent."""
+"""How a list of pages is read: whole, resumable, newest first, or down to rows that are as they were."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-import functools
-import heapq
+import math
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from typing_extensions import override
 
-from tap_apollo.client import ApolloStream, PagedStream
-from tap_apollo.custom_fields import CustomFieldLabels
-from tap_apollo.errors import ForbiddenError
 from tap_apollo.paging import (
-    EVERYTHING,
+    DISPLAY_LIMIT,
     PER_PAGE,
-    DateWindow,
     Frontier,
     Listing,
     ListMemory,
     ListWalk,
+    Page,
     StateError,
     TimeMark,
-    WindowedListing,
     WindowMemory,
-    WindowWalk,
     digest,
 )
-from tap_apollo.paging.walks import WITNESSES
-from tap_apollo.paging.windows import FLOOR
 from tap_apollo.reading import Outlook
 from tap_apollo.records import timestamp
+from tap_apollo.stream import ApolloStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_apollo.paging import Mark, Outcome, Walk
+    from tap_apollo.paging import Mark, Outcome, PageRequest, Walk
     from tap_apollo.paging.memory import ReadMark
 
 Memory = TypeVar("Memory", ListMemory, WindowMemory)
 
 #: Where the walk's memory stands in the stream's state.
 WALK = "walk"
+
+
+class PagedStream(ApolloStream):
+    """A list that comes in numbered pages; read whole.
+
+    Attributes:
+        display_limit: Rows beyond which Apollo refuses pages of one list.
+    """
+
+    display_limit: ClassVar[int] = DISPLAY_LIMIT
+
+    @override
+    def page_parameters(self, request: PageRequest) -> dict[str, Any]:
+        return {**super().page_parameters(request), "page": request.number, "per_page": request.per_page}
+
+    @override
+    def read_page(self, reply: Any) -> Page:
+        """Return the page in a reply; some endpoints report their numbers as strings, some report none."""
+        pagination = reply.get("pagination") or {}
+        breadcrumbs = reply.get("breadcrumbs")
+        return Page(
+            self.read_records(reply),
+            total=_number(pagination.get("total_entries")),
+            per_page=_number(pagination.get("per_page")),
+            filtered=bool(breadcrumbs) if isinstance(breadcrumbs, list) else None,
+        )
+
+    @override
+    def page_limit(self, context: Context | None) -> int | None:
+        return self.max_pages
+
+    @override
+    def new_walk(self, context: Context | None) -> Walk:
+        return ListWalk(Listing(display_limit=self.display_limit))
+
+    def expected(self, records: int, *, at_least: bool = False) -> Outlook:
+        """Return the outlook on some records, as far as the page limit lets the stream go."""
+        pages, limit = max(1, math.ceil(records / PER_PAGE)), self.page_limit(None)
+        if limit is not None and pages > limit:
+            return Outlook(limit * PER_PAGE, limit, note=f"`max_pages` allows {limit:,} of {pages:,} pages")
+        return Outlook(records, pages, at_least=at_least)
 
 
 class ResumableStream(PagedStream):
@@ -95,7 +129,7 @@ class ResumableStream(PagedStream):
         if not self.keeps_its_place:
             return
         self.place[WALK] = self.progress()
-        self._tap.state_writer.write_state(self.tap_state)
+        self.write_state()
 
     @override
     def walk_ended(self, walk: Walk, outcome: Outcome | None) -> None:
@@ -140,7 +174,7 @@ class ResumableStream(PagedStream):
     @property
     def started(self) -> datetime.datetime:
         """When the run began."""
-        return self._tap.started
+        return self.run.started
 
 
 class ListStream(ResumableStream):
@@ -234,23 +268,6 @@ class ListStream(ResumableStream):
         return self.expected(new + below, at_least=new == len(page.records) < total)
 
 
-def cut_by(
-    parameter: str,
-    rows: Iterable[Record],
-    modality: str | None = None,
-) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """Return filters that cut a list by a parameter that takes ids: of stages, of labels, of sequences.
-
-    Args:
-        parameter: The filter's name.
-        rows: The stages, labels or sequences.
-        modality: The kind of record that a label must be for.
-    """
-    for row in rows:
-        if modality in {None, row.get("modality")}:
-            yield f"{parameter}={row['id']}", {parameter: [row["id"]]}
-
-
 class NewestFirstStream(ListStream):
     """A list in descending order of its replication key, read down to the bookmark."""
 
@@ -307,170 +324,22 @@ class FrontierStream(ListStream):
         return (None, ()) if due else (self._memory.covered, self._memory.witnesses)
 
 
-class WindowedStream(ResumableStream):
-    """A list read by windows of days, from ``lookback_days`` before the bookmark.
+def cut_by(
+    parameter: str,
+    rows: Iterable[Record],
+    modality: str | None = None,
+) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Return filters that cut a list by a parameter that takes ids: of stages, of labels, of sequences.
 
-    Attributes:
-        days_ahead: How far past today to read; the bookmark never passes the start of the run.
+    Args:
+        parameter: The filter's name.
+        rows: The stages, labels or sequences.
+        modality: The kind of record that a label must be for.
     """
-
-    days_ahead: ClassVar[int] = 1
-
-    @property
-    @override
-    def resumed(self) -> bool:
-        return self._memory.stop is not None
-
-    def window_parameters(self, window: DateWindow) -> Mapping[str, Any]:
-        """Return the filters that select a window."""
-        raise NotImplementedError
-
-    def slices(self) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        """Return filters that cut a day with too many records."""
-        return ()
-
-    @override
-    def new_walk(self, context: Context | None) -> Walk:
-        self._memory = self.remembered(WindowMemory.from_state, WindowMemory())
-        self._latest: list[tuple[str, str]] = [*self._memory.latest]  # of the runs that the walk was begun in, too
-        heapq.heapify(self._latest)
-        self._began = self._memory.began or timestamp(self.started.isoformat())
-        since = self.config.get("start_date")
-        start = FLOOR if since is None else _day(timestamp(since))
-        first, witnesses = start, cast("tuple[str, ...]", ())
-        bookmark = self.place.get("replication_key_value")
-        if bookmark and not self.refresh_is_due(self._memory.walked_at):
-            lookback = datetime.timedelta(days=self.config["lookback_days"])
-            first, witnesses = max(start, _day(bookmark) - lookback), self._memory.witnesses
-        last = self.started.date() + datetime.timedelta(days=self.days_ahead)
-        span = DateWindow(min(first, last), last)
-        listing = WindowedListing(
-            window=lambda window: {} if window == EVERYTHING else self.window_parameters(window),
-            slices=self.slices,
-            display_limit=self.display_limit,
-        )
-        self._walk = WindowWalk(listing, span, since=start, stop=self._memory.stop, witnesses=witnesses)
-        return self._walk
-
-    @override
-    def page_delivered(self, rows: list[Record]) -> None:
-        for row in rows:
-            value = row.get(cast("str", self.replication_key))
-            if value and (at := timestamp(value)) <= self._began and (at, row["id"]) not in self._latest:
-                heapq.heappush(self._latest, (at, row["id"]))
-                if len(self._latest) > WITNESSES:
-                    heapq.heappop(self._latest)
-        super().page_delivered(rows)
-
-    @override
-    def progress(self) -> dict[str, Any]:
-        walk = cast("WindowWalk", self._walk)
-        witnesses = () if walk.recognized else self._memory.witnesses
-        latest = tuple(self._latest)
-        return WindowMemory(walk.stop(), witnesses, self._memory.walked_at, latest, self._began).to_state()
-
-    @override
-    def remember(self, walk: Walk, outcome: Outcome) -> None:
-        witnesses = tuple(record_id for _, record_id in self._latest)
-        walked_at = self.started if outcome.whole else self._memory.walked_at
-        self.place[WALK] = WindowMemory(None, witnesses, walked_at).to_state()
-        if self._latest:
-            latest = max(self._latest)[0]
-            self.place["replication_key"] = self.replication_key
-            self.place["replication_key_value"] = max(latest, self.place.get("replication_key_value", ""))
-
-    @override
-    def outlook(self) -> Outlook:
-        page = self.fetch(next(self.new_walk(None).pages()))
-        if page.total is None:
-            return self.expected(len(page.records), at_least=len(page.records) == PER_PAGE)
-        return self.expected(page.total)
+    for row in rows:
+        if modality in {None, row.get("modality")}:
+            yield f"{parameter}={row['id']}", {parameter: [row["id"]]}
 
 
-class CustomFieldsMixin(ApolloStream):
-    """A stream whose records carry custom fields: adds them by label, and describes them in its schema.
-
-    Attributes:
-        modality: What Apollo calls this kind of record in the definitions of custom fields.
-    """
-
-    modality: ClassVar[str]
-
-    #: Once read, the names of the custom fields, or None where they may not be read.
-    _labels: tuple[CustomFieldLabels | None, ...] = ()
-
-    @override
-    def learn(self) -> None:
-        labels = self._known_labels() if self._names_fields else None
-        if labels:
-            self.extend_schema({"custom_fields": labels.properties})
-
-    @functools.cached_property
-    def _names_fields(self) -> bool:
-        """Whether the column is asked for, by the setting and by the catalog."""
-        wanted = self.config["custom_fields"] == "labels"
-        return wanted and self.selected and self.mask["properties", "custom_fields"]
-
-    @override
-    def shaped(self, row: Record, context: Context | None) -> Record:
-        record = super().shaped(row, context)
-        values = record.get("typed_custom_fields")
-        if values is not None and self._names_fields:
-            labels = self._known_labels()
-            record["custom_fields"] = labels.resolve(values) if labels else None
-            if labels and (news := labels.news()):
-                self.tell(news)
-        return record
-
-    def _known_labels(self) -> CustomFieldLabels | None:
-        """Return the names of the custom fields, or None where they may not be read, which is said."""
-        if not self._labels:
-            self._labels = (self._read_labels(),)
-        return self._labels[0]
-
-    def _read_labels(self) -> CustomFieldLabels | None:
-        try:
-            return CustomFieldLabels(self._tap.lookup("custom_fields"), self.modality)
-        except ForbiddenError as error:
-            hint = "set `custom_fields` to raw to do without"
-            self.logger.warning("%s: custom_fields stay null: %s Or %s.", self.name, error.message, hint)
-            return None
-
-
-class DerivedStream(ApolloStream):
-    """A stream whose rows come out of the records of another, without requests of its own.
-
-    Its parent hands each record over before it writes it, so that no STATE covers a record whose rows are not out.
-    """
-
-    path = ""
-    state_partitioning_keys = ()  # one bookmark, not one per parent record
-
-    _written = 0
-
-    def derive(self, record: Record) -> Iterable[Record]:
-        """Return the rows that a record of the parent holds."""
-        raise NotImplementedError
-
-    @override
-    def outlook(self) -> Outlook:
-        return Outlook(None, requests=0, note="comes with its parent")
-
-    def open(self) -> None:
-        """Announce the stream; to be called before the first record."""
-        self.number_version()
-        self._write_schema_message()
-
-    def feed(self, record: Record) -> None:
-        """Write the rows that a record of the parent holds."""
-        for row in self.derive(record):
-            self._write_record_message(self.shaped(row, None))
-            self._written += 1
-
-    def close(self) -> None:
-        """Sum up; to be called after the last record."""
-        self.logger.info("%s: %s records, with their parents", self.name, f"{self._written:,}")
-
-
-def _day(moment: str) -> datetime.date:
-    return datetime.date.fromisoformat(moment[:10])
+def _number(value: Any) -> int | None:  # noqa: ANN401
+    return None if value is None else int(value)

@@ -12,23 +12,44 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import requests
 from typing_extensions import override
 
-from tap_apollo.client import ApolloStream
 from tap_apollo.credits import Price
 from tap_apollo.errors import GoneError, RequestError, TransientError
+from tap_apollo.paging import PER_PAGE
 from tap_apollo.paging.windows import FLOOR
 from tap_apollo.records import now, timestamp
+from tap_apollo.stream import ApolloStream
 from tap_apollo.streams.credit import CreditStream, RecordCreditStream, Wanted
-from tap_apollo.streams.engagement import Conversations
+from tap_apollo.streams.windowed import WindowedStream
+from tap_apollo.streams.workspace import UserProfile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from singer_sdk.helpers.types import Record
+
+    from tap_apollo.paging import DateWindow
 
 
 def has_insights(conversation: Record) -> bool:
     """Whether Apollo drew insights from a conversation, which is what it charges for; in doubt, it did."""
     return conversation.get("state") != "failed" or bool(conversation.get("transcript"))
+
+
+class Conversations(WindowedStream):
+    """Recorded calls and meetings, by the moment they began; what was said in them is charged and not read here."""
+
+    name = "conversations"
+    path = "/conversations/search"
+    http_method = "POST"
+    scope = "api/v1/conversations/search"
+    oauth_scope = "conversations_search"
+    records_key = "conversations"
+    parameters = {"num_fetch_result": PER_PAGE}  # the documented page size here; the others' `per_page` goes too
+    replication_key = "start_time"
+
+    @override
+    def window_parameters(self, window: DateWindow) -> Mapping[str, Any]:
+        return {"date_range": {"start": f"{window.first}T00:00:00Z", "end": f"{window.last}T23:59:59Z"}}
 
 
 class ConversationDetails(RecordCreditStream):
@@ -42,7 +63,7 @@ class ConversationDetails(RecordCreditStream):
 
     @override
     def source(self) -> Conversations:
-        return Conversations(self._tap)
+        return self.sibling(Conversations)
 
     @override
     def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:
@@ -142,7 +163,7 @@ class ConversationExports(CreditStream):
 
     def _count(self, start: datetime.datetime, end: datetime.datetime) -> int:
         """Return how many conversations a window holds, which is free to ask."""
-        source = Conversations(self._tap)
+        source = self.sibling(Conversations)
         with source.needed():
             span = {"start": _moment(start), "end": _moment(end - datetime.timedelta(seconds=1))}
             reply = source.ask({"date_range": span, "page": 1, "per_page": 1, "num_fetch_result": 1})
@@ -150,7 +171,7 @@ class ConversationExports(CreditStream):
 
     def _export(self, start: datetime.datetime, end: datetime.datetime, count: int) -> str:
         """Order an export, and return its id."""
-        notified = self._tap.lookup("user_profile")[0]["email"]  # Apollo asks for a member of the team
+        notified = self.lookup(UserProfile)[0]["email"]  # Apollo asks for a member of the team
         body = {
             "start_time": _moment(start),
             "end_time": _moment(end - datetime.timedelta(seconds=1)),
@@ -185,20 +206,20 @@ class ConversationExports(CreditStream):
             self.name,
             free * self.price.credits,
             booked=ordered.date(),
-            of_this_run=ordered >= self._tap.started,
+            of_this_run=ordered >= self.run.started,
         )
 
     def _download(self, export_id: str) -> list[Record] | None:
         """Return the rows of an export; None if it is not ready."""
-        finder = FindExport(self._tap)
+        finder = self.sibling(FindExport)
         for seconds in self.patience:
-            with self._tap.baton.laid_down():
+            with self.run.baton.laid_down():
                 time.sleep(seconds)
             try:
                 address = finder.ask({}, finder.path.format(id=export_id))["redirect_url"]
             except GoneError:
                 continue
-            with self._tap.baton.laid_down():
+            with self.run.baton.laid_down():
                 return self.request_decorator(self._get)(address)  # type: ignore[arg-type, return-value]
         return None
 

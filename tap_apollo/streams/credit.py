@@ -9,18 +9,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import time
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from jsonschema import Draft7Validator
 from singer_sdk import metrics
 from typing_extensions import override
 
-from tap_apollo.client import UNKNOWN_FORM, ApolloStream, Metric
 from tap_apollo.credits import LimitReachedError, Price, Purchases
 from tap_apollo.errors import ApolloError, GoneError, OutOfCreditsError, RequestError, decode, never_arrived
 from tap_apollo.reading import Outlook, Reading
 from tap_apollo.records import now
+from tap_apollo.report import counted
+from tap_apollo.stream import UNKNOWN_FORM, ApolloStream, Metric
 from tap_apollo.streams.base import ResumableStream
 
 if TYPE_CHECKING:
@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     import requests
+    from singer_sdk import Tap
     from singer_sdk.helpers.types import Context, Record
 
     from tap_apollo.credits import Ledger
     from tap_apollo.paging import Page, PageRequest
-    from tap_apollo.tap import TapApollo
+    from tap_apollo.run import Run
 
 #: Where a stream's state holds what was bought, and the walk of the stream that it takes its records from.
 BOUGHT, SOURCE = "bought", "source"
@@ -66,9 +67,9 @@ class CreditStream(ApolloStream):
     _cost = 0
     _requests = 0
 
-    def __init__(self, tap: TapApollo) -> None:
-        """Bind the stream to its tap."""
-        super().__init__(tap)
+    def __init__(self, tap: Tap, run: Run) -> None:
+        """Bind the stream to its tap and to the run that it is part of."""
+        super().__init__(tap, run)
         self._limits: list[str] = []
 
     def purchases(self) -> Iterator[list[Record]]:
@@ -94,7 +95,7 @@ class CreditStream(ApolloStream):
     @property
     def ledger(self) -> Ledger:
         """The run's ledger."""
-        return self._tap.ledger
+        return self.run.ledger
 
     # The plan
 
@@ -141,8 +142,8 @@ class CreditStream(ApolloStream):
         try:
             return self.ask(parameters, path)
         finally:
-            if self._tap.baton.is_mine:  # or else the run has ended, and the state is not to be touched
-                self._tap.note_spending()
+            if self.run.baton.is_mine:  # or else the run has ended, and the state is not to be touched
+                self.ledger.write_to(self.tap_state)
 
     def allow(self, price: int) -> int:
         """Return how many units of a price may be bought now.
@@ -191,32 +192,35 @@ class CreditStream(ApolloStream):
     # The run
 
     @override
-    def get_records(self, context: Context | None) -> Iterable[Record]:
-        if self._tap.report.fatal is not None:
-            return
-        if self._tap.trial:
+    def read(self, context: Context | None) -> Iterator[list[Record]]:
+        if self.run.trial:
             self.logger.info("%s: not tried, as that could cost credits.", self.name)
             return
-        began, delivered = time.monotonic(), 0
-        with self.reporting():
-            try:
-                self.check_state()
-                for rows in self.purchases():
-                    for row in rows:
-                        yield self.shaped(row, context)
-                        delivered += 1
-            except LimitReachedError as reached:
-                self.limited(f"{reached}")
-            except OutOfCreditsError:
-                self.ledger.exhaust()
-                self.limited("Apollo says that the team's credits are used up")
-        if self._tap.has_ledger:
-            self.checkpoint()
-            self._close(delivered, time.monotonic() - began)
+        try:
+            self.check_state()
+            yield from self.purchases()
+        except LimitReachedError as reached:
+            self.limited(f"{reached}")
+        except OutOfCreditsError:
+            self.ledger.exhaust()
+            self.limited("Apollo says that the team's credits are used up")
+
+    @override
+    def ended(self, delivered: int, seconds: float) -> None:
+        """Sum up: what came, what it cost, and, if limits ended it, which, and what is left to do."""
+        if not self.run.has_ledger:  # it came to no request
+            return
+        self.checkpoint()
+        spent = self.ledger.spent[self.name]
+        self.sum_up(seconds, counted(delivered, "record"), counted(self._requests, "request"), counted(spent, "credit"))
+        for limit in self._limits:
+            self.logger.warning("%s stopped at a limit: %s", self.name, limit)
+        point = metrics.Point("counter", Metric.CREDITS_SPENT, spent, {metrics.Tag.STREAM: self.name})  # type: ignore[arg-type]
+        metrics.log(self.metrics_logger, point)
 
     def miss(self, reason: str) -> None:
         """Say that something that was to be bought cannot be known."""
-        self._tap.report.incomplete(self.name, reason)
+        self.run.report.incomplete(self.name, reason)
 
     def limited(self, limit: str) -> None:
         """Note a limit that was reached, and what is left to do."""
@@ -242,8 +246,8 @@ class CreditStream(ApolloStream):
 
     def checkpoint(self, about_to_cost: int = 0) -> None:
         """Write the state, which knows of everything that is written and paid for, and of what is paid next."""
-        self._tap.note_spending(about_to_cost)
-        self._tap.state_writer.write_state(self.tap_state)
+        self.ledger.write_to(self.tap_state, about_to_cost)
+        self.write_state()
 
     @override
     def shaped(self, row: Record, context: Context | None) -> Record:
@@ -255,25 +259,7 @@ class CreditStream(ApolloStream):
     @property
     def today(self) -> datetime.date:
         """The day that the run began."""
-        return self._tap.today
-
-    def _close(self, delivered: int, seconds: float) -> None:
-        """Sum up: what came, what it cost, and, if limits ended it, which, and what is left to do."""
-        spent = self.ledger.spent[self.name]
-        self.logger.info(
-            "%s: %s records, %s request%s, %s credit%s, %.0f s",
-            self.name,
-            f"{delivered:,}",
-            f"{self._requests:,}",
-            "" if self._requests == 1 else "s",
-            f"{spent:,}",
-            "" if spent == 1 else "s",
-            seconds,
-        )
-        for limit in self._limits:
-            self.logger.warning("%s stopped at a limit: %s", self.name, limit)
-        point = metrics.Point("counter", Metric.CREDITS_SPENT, spent, {metrics.Tag.STREAM: self.name})  # type: ignore[arg-type]
-        metrics.log(self.metrics_logger, point)
+        return self.run.today
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from tap_apollo.client import ApolloStream
 from tap_apollo.records import timestamp
-from tap_apollo.streams.base import CustomFieldsMixin, ListStream
+from tap_apollo.stream import ApolloStream
+from tap_apollo.streams.base import ListStream
+from tap_apollo.streams.custom_fields import CustomFieldsMixin
+from tap_apollo.streams.per_record import PerRecordStream
 
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
@@ -40,6 +42,17 @@ class Deals(DealMixin, ListStream):
     scope = "deals/api/v1/opportunities/search"
     oauth_scope = "opportunities_list"
     records_key = "opportunities"
+
+
+class DealDetails(DealMixin, PerRecordStream):
+    """Deals as their own endpoint shows them."""
+
+    name = "deal_details"
+    path = "/opportunities/{id}"
+    scope = "deals/api/v1/opportunities/show"
+    oauth_scope = "opportunity_read"
+    records_key = "opportunity"
+    parents = (Deals,)
 
 
 class DealStages(ApolloStream):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import override
 
-from tap_apollo.client import ApolloStream
-from tap_apollo.paging import PER_PAGE
-from tap_apollo.streams.base import ListStream, WindowedStream, cut_by
+from tap_apollo.stream import ApolloStream
+from tap_apollo.streams.base import ListStream, cut_by
+from tap_apollo.streams.per_record import PerRecordStream
+from tap_apollo.streams.windowed import WindowedStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from singer_sdk.helpers.types import Record
+
     from tap_apollo.paging import DateWindow
+    from tap_apollo.streams.base import ResumableStream
 
 
 class Sequences(ListStream):
@@ -57,7 +61,56 @@ class OutreachEmails(WindowedStream):
 
     @override
     def slices(self) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        return cut_by("emailer_campaign_ids", self._tap.lookup("sequences"))
+        return cut_by("emailer_campaign_ids", self.lookup(Sequences))
+
+
+class OutreachEmailActivities(PerRecordStream):
+    """What became of each e-mail; opens and clicks do not show in the list of e-mails."""
+
+    name = "outreach_email_activities"
+    path = "/emailer_messages/{id}/activities"
+    scope = None
+    oauth_scope = None
+    records_key = "activities"
+    parents = (OutreachEmails,)
+
+    @override
+    def rows_about(self, records: list[Record], parent: ResumableStream) -> list[Record]:
+        rows = []
+        for activity in self.read_records(self.about(records[0])):
+            email = activity.get("emailer_message") or {}
+            counts = {name: email.get(name) for name in ("num_opens", "num_clicks", "emailer_message_events")}
+            rows.append({"emailer_message_id": records[0]["id"], **activity, **counts})
+        return rows
+
+
+class OutreachEmailContents(PerRecordStream):
+    """The text of each e-mail that was sent, which does not change: asked for once, ten at a time."""
+
+    name = "outreach_email_contents"
+    path = "/emailer_messages/get_content"
+    http_method = "POST"
+    scope = "api/v1/emailer_messages/get_content"
+    oauth_scope = "emailer_messages_get_content"
+    records_key = "emailer_messages"
+    parents = (OutreachEmails,)
+    batch = 10
+
+    @override
+    def asks_about(self, record: Record) -> bool:
+        return record.get("status") == "completed"
+
+    @override
+    def key(self, record: Record, parent: ResumableStream) -> str:
+        return cast("str", record["id"])
+
+    @override
+    def remembers_all_of(self, parent: ResumableStream) -> bool:
+        return True
+
+    @override
+    def rows_about(self, records: list[Record], parent: ResumableStream) -> list[Record]:
+        return self.read_records(self.ask({"ids": [record["id"] for record in records]}))
 
 
 class Tasks(ListStream):
@@ -69,6 +122,17 @@ class Tasks(ListStream):
     scope = "api/v1/tasks/search"
     oauth_scope = "tasks_list"
     records_key = "tasks"
+
+
+class TaskDetails(PerRecordStream):
+    """Tasks as their own endpoint shows them."""
+
+    name = "task_details"
+    path = "/tasks/{id}"
+    scope = "api/v1/tasks/show"
+    oauth_scope = "tasks_list"
+    records_key = "task"
+    parents = (Tasks,)
 
 
 class Calls(WindowedStream):
@@ -84,20 +148,3 @@ class Calls(WindowedStream):
     @override
     def window_parameters(self, window: DateWindow) -> Mapping[str, Any]:
         return {"date_range": {"min": f"{window.first}", "max": f"{window.last}"}}
-
-
-class Conversations(WindowedStream):
-    """Recorded calls and meetings, by the moment they began; what was said in them is charged and not read here."""
-
-    name = "conversations"
-    path = "/conversations/search"
-    http_method = "POST"
-    scope = "api/v1/conversations/search"
-    oauth_scope = "conversations_search"
-    records_key = "conversations"
-    parameters = {"num_fetch_result": PER_PAGE}  # the documented page size here; the others' `per_page` goes too
-    replication_key = "start_time"
-
-    @override
-    def window_parameters(self, window: DateWindow) -> Mapping[str, Any]:
-        return {"date_range": {"start": f"{window.first}T00:00:00Z", "end": f"{window.last}T23:59:59Z"}}

@@ -5,24 +5,24 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from tap_apollo.client import ApolloStream
 from tap_apollo.credits import PHONE_NUMBER, Price
 from tap_apollo.errors import GoneError
 from tap_apollo.reading import Outlook
 from tap_apollo.records import now
+from tap_apollo.report import counted
 from tap_apollo.settings import PERSON_CLUES
+from tap_apollo.stream import ApolloStream
 from tap_apollo.streams.accounts import Accounts
 from tap_apollo.streams.contacts import Contacts
 from tap_apollo.streams.credit import RecordCreditStream, Wanted
 from tap_apollo.streams.prospecting import People
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from singer_sdk.helpers.types import Context, Record
 
@@ -52,7 +52,7 @@ class OrganizationEnrichment(RecordCreditStream):
 
     @override
     def source(self) -> Accounts:
-        return Accounts(self._tap)
+        return self.sibling(Accounts)
 
     @override
     def named_by(self, record: Record) -> Wanted | None:
@@ -126,7 +126,7 @@ class PeopleEnrichment(RecordCreditStream):
 
     @override
     def source(self) -> ApolloStream:
-        return People(self._tap) if self.options["from"] == "people" else Contacts(self._tap)
+        return self.sibling(People) if self.options["from"] == "people" else self.sibling(Contacts)
 
     @override
     def named_by(self, record: Record) -> Wanted | None:
@@ -204,37 +204,34 @@ class EnrichmentResults(ApolloStream):
     oauth_scope = "webhook_result_read"
     primary_keys = ("request_id",)
 
+    _waiting = 0
+    _lost = 0
+
     @override
-    def get_records(self, context: Context | None) -> Iterable[Record]:
-        if self._tap.report.fatal is not None or self._tap.trial:
-            return
-        began, delivered, waiting, lost = time.monotonic(), 0, 0, 0
-        with self.reporting():
-            for request_id, asked in list(self.pending.items()):
-                try:
-                    reply = self.ask({}, self.path.format(id=request_id))
-                except GoneError as gone:
-                    age = (self._tap.today - datetime.date.fromisoformat(asked)).days
-                    if gone.code not in LOST and age <= KEPT_DAYS:
-                        waiting += 1
-                        continue
-                    lost += 1
-                else:
-                    if reply["webhook_status"] == "in_progress":
-                        waiting += 1
-                        continue
-                    yield {
-                        **self.shaped(reply, context),
-                        "request_id": request_id,
-                        "read_at": now(),
-                    }
-                    delivered += 1
-                del self.pending[request_id]
-                self._tap.state_writer.write_state(self.tap_state)
-        if lost:
-            self.logger.warning("%s: Apollo has no results any more for %d requests.", self.name, lost)
-        text = "%s: %d results, %d not ready yet, %.0f s"
-        self.logger.info(text, self.name, delivered, waiting, time.monotonic() - began)
+    def read(self, context: Context | None) -> Iterator[list[Record]]:
+        for request_id, asked in [] if self.run.trial else [*self.pending.items()]:
+            try:
+                reply = self.ask({}, self.path.format(id=request_id))
+            except GoneError as gone:
+                age = (self.run.today - datetime.date.fromisoformat(asked)).days
+                if gone.code not in LOST and age <= KEPT_DAYS:
+                    self._waiting += 1
+                    continue
+                self._lost += 1
+            else:
+                if reply["webhook_status"] == "in_progress":
+                    self._waiting += 1
+                    continue
+                yield [{**reply, "request_id": request_id, "read_at": now()}]
+            del self.pending[request_id]
+            self.write_state()
+
+    @override
+    def ended(self, delivered: int, seconds: float) -> None:
+        if self._lost:
+            lost = counted(self._lost, "request")
+            self.logger.warning("%s: Apollo has no results any more for %s.", self.name, lost)
+        self.sum_up(seconds, counted(delivered, "result"), f"{self._waiting:,} not ready yet")
 
     @override
     def outlook(self) -> Outlook:

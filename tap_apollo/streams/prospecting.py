@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from tap_apollo.client import PagedStream
 from tap_apollo.credits import Price
 from tap_apollo.paging import (
     DISPLAY_LIMIT,
@@ -24,6 +23,7 @@ from tap_apollo.paging import (
 from tap_apollo.paging.windows import FLOOR
 from tap_apollo.reading import Outlook
 from tap_apollo.records import timestamp
+from tap_apollo.streams.base import PagedStream
 from tap_apollo.streams.credit import CreditStream, RecordCreditStream, Wanted
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Organizations(CreditStream):
             place["next"] += 1
             if place["done"] and total > DISPLAY_LIMIT:
                 shown = f"Apollo shows {DISPLAY_LIMIT:,} of the {total:,} companies that the search `{name}` finds"
-                self._tap.report.incomplete(self.name, f"{shown}; narrow its filters")
+                self.run.report.incomplete(self.name, f"{shown}; narrow its filters")
         self.left = ""
 
     def _place(self, search: Mapping[str, Any]) -> dict[str, Any]:
@@ -349,7 +349,7 @@ class PersonDetails(RecordCreditStream):
 
     @override
     def source(self) -> People:
-        return People(self._tap)
+        return self.sibling(People)
 
 
 def nested(filters: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from tap_apollo.client import ApolloStream
+from tap_apollo.credits import read_meter
+from tap_apollo.errors import ForbiddenError
+from tap_apollo.rate_limits import WaitTooLongError
 from tap_apollo.records import now
+from tap_apollo.stream import UNKNOWN_FORM, ApolloStream
 from tap_apollo.streams.base import ListStream
 
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
+
+    from tap_apollo.credits import Meter
 
 
 class Lists(ApolloStream):
@@ -119,3 +124,23 @@ class CreditUsageStats(ApolloStream):
         return [
             {"credit_type": name, **(numbers or {}), **common} for name, numbers in reply["credit_usage_stats"].items()
         ]
+
+    def meter(self) -> Meter | None:
+        """Return the team's balance, or None where it may not be read, which is said.
+
+        Raises:
+            ApolloError: It cannot be read for another reason.
+        """
+        try:
+            with self.needed():
+                return read_meter(self.ask({}))
+        except ForbiddenError as error:
+            reason = error.message
+        except WaitTooLongError as error:
+            reason = f"{self.waits_too_long(error)}."
+        except UNKNOWN_FORM:
+            reason = f"{self.endpoint} gave a reply of an unknown form."
+        kept = "`credit_reserve` cannot be kept, and " if self.config["credit_reserve"] else ""
+        text = "Credits: the team's balance is unknown: %s Without it %sthe tap goes by its own limits."
+        self.logger.warning(text, reason, kept)
+        return None

@@ -1,0 +1,160 @@
+"""What the streams of one run share: credentials and connections, the pace, the ledger, and what went wrong."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from concurrent.futures import Future
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from tap_apollo.auth import authenticator
+from tap_apollo.pool import Baton, Lanes
+from tap_apollo.rate_limits import Limiter
+from tap_apollo.report import SyncReport
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Mapping
+
+    from singer_sdk.helpers.types import Record
+
+    from tap_apollo.auth import Auth
+    from tap_apollo.credits import Ledger
+
+
+class Run:
+    """One run of the tap.
+
+    Attributes:
+        started: When it began, in UTC.
+        user_agent: The ``User-Agent`` of every request.
+        baton: What a stream holds while it works.
+        reached: Whether Apollo has answered anything.
+        trial: Whether the run only tries the connection: then nothing is bought.
+        discovering: Whether the run only discovers: then nothing is waited for.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        logger: logging.Logger,
+        *,
+        started: datetime.datetime,
+        user_agent: str,
+        open_ledger: Callable[[], Ledger],
+    ) -> None:
+        """Begin.
+
+        Args:
+            config: The settings.
+            logger: Where to say what concerns no stream by itself.
+            started: When the run began, in UTC.
+            user_agent: The ``User-Agent`` of every request.
+            open_ledger: Opens the ledger, once a stream asks for it: that takes a request, which is free.
+        """
+        self.started = started
+        self.user_agent = user_agent
+        self.baton = Baton()
+        self.reached = False
+        self.trial = False
+        self.discovering = False
+        self._config = config
+        self._logger = logger
+        self._open_ledger = open_ledger
+        self._ledger: Ledger | None = None
+        self._rows: dict[type, Future[list[Record]]] = {}
+
+    @property
+    def today(self) -> datetime.date:
+        """The day that the run began, in UTC."""
+        return self.started.date()
+
+    @functools.cached_property
+    def session(self) -> requests.Session:
+        """The connections; cookies, which Apollo sets, are not kept."""
+        session = requests.Session()
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=self._config["max_concurrent_requests"]))
+        return session
+
+    @property
+    def credential(self) -> str:
+        """The setting that holds the credentials."""
+        return next(name for name in ("api_key", "refresh_token", "access_token") if self._config.get(name))
+
+    @functools.cached_property
+    def authenticator(self) -> Auth:
+        """The credentials.
+
+        Raises:
+            SettingsError: The file of the tokens cannot be used.
+        """
+        return authenticator(self._config, self._logger)
+
+    @functools.cached_property
+    def limiter(self) -> Limiter:
+        """What keeps requests within Apollo's rate windows."""
+        return Limiter(0 if self.discovering else self._config["max_wait_seconds"], self._tell_of_wait)
+
+    def _tell_of_wait(self, endpoint: str, seconds: float) -> None:
+        until = datetime.datetime.now(tz=datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+        self._logger.info("%s waits for its rate limit until %s UTC.", endpoint.lstrip("/"), f"{until:%H:%M:%S}")
+
+    @functools.cached_property
+    def lanes(self) -> Lanes:
+        """What bounds the requests in flight."""
+        return Lanes(self._config["max_concurrent_requests"])
+
+    @functools.cached_property
+    def report(self) -> SyncReport:
+        """What went wrong."""
+        return SyncReport(self._logger, strict=self._config["strict"])
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the run may spend and has spent.
+
+        Raises:
+            ApolloError: The state does not tell what was spent in this cycle.
+        """
+        if self._ledger is None:
+            self._ledger = self._open_ledger()
+        return self._ledger
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether any stream has asked for the ledger yet."""
+        return self._ledger is not None
+
+    def prepare(self) -> None:
+        """Make what is made when it is first asked for, before several threads ask.
+
+        Raises:
+            SettingsError: The file of the tokens cannot be used.
+        """
+        _ = self.session, self.authenticator, self.limiter, self.lanes, self.report
+
+    def lookup(self, stream: type, read: Callable[[], list[Record]]) -> list[Record]:
+        """Return the rows of a small stream that others need, read once however many ask.
+
+        Args:
+            stream: Its class.
+            read: Reads it.
+
+        Raises:
+            Exception: What ``read`` raised, for all who ask.
+        """
+        rows = self._rows.get(stream)
+        if rows is None:
+            rows = self._rows[stream] = Future()
+            try:
+                rows.set_result(read())
+            except BaseException as error:  # noqa: BLE001
+                rows.set_exception(error)
+        with self.baton.laid_down():
+            return rows.result()
