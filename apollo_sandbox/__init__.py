@@ -7,7 +7,21 @@ with Sandbox(Settings(contacts=500)).serve() as sandbox:
     assert sandbox.ledger.credits_spent == 0
 """
 
-from apollo_sandbox.sandbox import Sandbox
+from typing import TYPE_CHECKING
+
 from apollo_sandbox.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from apollo_sandbox.sandbox import Sandbox
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import the server when it is asked for, so that the command can say what it lacks without the extra."""
+        if name != "Sandbox":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from apollo_sandbox.sandbox import Sandbox  # noqa: PLC0415
+
+        return Sandbox
+
 
 __all__ = ["Sandbox", "Settings", "SettingsError"]

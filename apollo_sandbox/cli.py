@@ -6,13 +6,18 @@ import asyncio
 import dataclasses
 import gc
 import signal
+import sys
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import click
 
-from apollo_sandbox.sandbox import Sandbox
-from apollo_sandbox.server import listen, server_for, url_of
 from apollo_sandbox.settings import Settings, SettingsError
+
+try:
+    from apollo_sandbox.sandbox import Sandbox
+    from apollo_sandbox.server import listen, server_for, url_of
+except ModuleNotFoundError as error:  # the command comes with the tap, what it needs only with the extra
+    sys.exit(f'apollo-sandbox cannot start, as there is no {error.name}: pip install "tap-apollo[sandbox]"')
 
 if TYPE_CHECKING:
     from collections.abc import Callable

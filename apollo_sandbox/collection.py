@@ -6,7 +6,6 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -136,6 +135,3 @@ class Collection(Generic[E]):
         for order in self._orders.values():
             first, after = order.tie(row)
             del order.rows[order.rows.index(row, first, after)]
-
-
-by_serial = attrgetter("serial")

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
     from apollo_sandbox.services import Services
 
-PREFIX = "/_sandbox"
+_PREFIX = "/_sandbox"
 
 
 def control_routes(services: Services) -> list[Route]:
     """Give the routes under `/_sandbox`."""
     control = Control(services)
     return [
-        Route(f"{PREFIX}/ledger", control.ledger, methods=["GET"]),
-        Route(f"{PREFIX}/counts", control.counts, methods=["GET"]),
-        Route(f"{PREFIX}/reset", control.reset, methods=["POST"]),
-        Route(f"{PREFIX}/edit", control.edit, methods=["POST"]),
-        Route(f"{PREFIX}/faults", control.list_faults, methods=["GET"]),
-        Route(f"{PREFIX}/faults", control.add_fault, methods=["POST"]),
-        Route(f"{PREFIX}/faults", control.clear_faults, methods=["DELETE"]),
-        Route(f"{PREFIX}/exports/{{id}}.json.gz", control.export, methods=["GET"]),
+        Route(f"{_PREFIX}/ledger", control.ledger, methods=["GET"]),
+        Route(f"{_PREFIX}/counts", control.counts, methods=["GET"]),
+        Route(f"{_PREFIX}/reset", control.reset, methods=["POST"]),
+        Route(f"{_PREFIX}/edit", control.edit, methods=["POST"]),
+        Route(f"{_PREFIX}/faults", control.list_faults, methods=["GET"]),
+        Route(f"{_PREFIX}/faults", control.add_fault, methods=["POST"]),
+        Route(f"{_PREFIX}/faults", control.clear_faults, methods=["DELETE"]),
+        Route(f"{_PREFIX}/exports/{{id}}.json.gz", control.export, methods=["GET"]),
     ]
 
 

@@ -24,7 +24,7 @@ _MIXTURE = (
     "add_task",
     "delete_task",
 )
-NAMED_EDITS = (*dict.fromkeys(_MIXTURE), "enroll_contact")
+_NAMED_EDITS = (*dict.fromkeys(_MIXTURE), "enroll_contact")
 _MOVES_STAGE = 0.3
 
 
@@ -61,8 +61,8 @@ class Colleagues:
 
     def named_edit(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
         """Make one particular edit."""
-        if name not in NAMED_EDITS:
-            message = f"edit must be one of {', '.join(NAMED_EDITS)}, not {name!r}"
+        if name not in _NAMED_EDITS:
+            message = f"edit must be one of {', '.join(_NAMED_EDITS)}, not {name!r}"
             raise ValueError(message)
         created_id = getattr(self._world, name)(**options)
         return {"edit": name, **options, **({"id": created_id} if created_id else {})}

@@ -27,6 +27,11 @@ class User:
     email: str
     deleted: bool
 
+    @property
+    def name(self) -> str:
+        """Give the full name."""
+        return f"{self.first_name} {self.last_name}"
+
 
 @dataclass(slots=True, eq=False)
 class Account:
@@ -122,7 +127,7 @@ class Task:
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class PhoneCall:
     """A phone call."""
 
     id: str

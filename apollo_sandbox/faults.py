@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from apollo_sandbox.ids import Dice
 
 KINDS = {
-    "status": "an error of the given `status`, with a `body` of json or html",
+    "status": "an error of the given `status` (503), with a `body` of `json` or `html`",
     "cloudflare": "a 403 page of HTML from the network in front of Apollo",
     "reset": "the connection is reset",
     "timeout": "nothing for `seconds`, then the connection is reset",

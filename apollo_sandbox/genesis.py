@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from apollo_sandbox.clock import DAY, HOUR, MINUTE, SECOND
 from apollo_sandbox.entities import (
     Account,
-    Call,
     Contact,
     Conversation,
     Deal,
     Enrollment,
     OutreachEmail,
+    PhoneCall,
     Sequence,
     Task,
     User,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from apollo_sandbox.world import World
 
-TEAM_DOMAIN = "harborline.test"
+_TEAM_DOMAIN = "harborline.test"
 _USER_TITLES = ("Account Executive", "Sales Development", "Sales Manager", "Revenue Operations")
 _SEQUENCE_THEMES = ("Welcome", "Reactivation", "Trade fair", "Referral", "Pilot offer", "Renewal")
 _ENROLLMENT_STATUSES = ("active",) * 9 + ("finished",) * 7 + ("paused",) * 3 + ("failed",)
@@ -80,7 +80,7 @@ class Genesis:
                     first_name=first,
                     last_name=last,
                     title=_USER_TITLES[serial % len(_USER_TITLES)],
-                    email=f"{first}.{last}{serial}@{TEAM_DOMAIN}".lower().replace(" ", ""),
+                    email=f"{first}.{last}{serial}@{_TEAM_DOMAIN}".lower().replace(" ", ""),
                     deleted=serial > 1 and dice.chance(0.1),
                 )
             )
@@ -253,7 +253,7 @@ class Genesis:
         for serial in range(self._sizes.calls):
             start = self._past(dice) // SECOND * SECOND
             calls.append(
-                Call(
+                PhoneCall(
                     id=self._ids.make(Kind.CALL, serial, start),
                     serial=serial,
                     created=start,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,13 +126,6 @@ class Dice:
         return "".join(self.pick("0123456789abcdef") for _ in range(count))
 
 
-class Name(NamedTuple):
-    """What an id names: the how-manieth thing of its kind."""
-
-    kind: int
-    serial: int
-
-
 class Ids:
     """Makes and reads ids, and hands out the dice, for one seed."""
 
@@ -142,16 +135,14 @@ class Ids:
 
     def make(self, kind: Kind, serial: int, created_ms: int) -> str:
         """Give the id of the `serial`th thing of a kind."""
-        digits = scramble((kind << _KIND_SHIFT | serial) ^ self._salt)
-        return f"{created_ms // 1000:08x}{digits:016x}"
+        return f"{created_ms // 1000:08x}{self.bits(kind, serial):016x}"
 
     def read(self, text: str, kind: Kind) -> int | None:
         """Give the serial of the thing of this kind that `text` names, if it does."""
         if not is_object_id(text):
             return None
         value = unscramble(int(text[8:], 16)) ^ self._salt
-        name = Name(value >> _KIND_SHIFT, value & ((1 << _KIND_SHIFT) - 1))
-        return name.serial if name.kind == kind else None
+        return value & ((1 << _KIND_SHIFT) - 1) if value >> _KIND_SHIFT == kind else None
 
     def bits(self, kind: Kind, serial: int) -> int:
         """Give 64 bits that belong to this thing: the cheapest dice."""

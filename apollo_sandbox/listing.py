@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from apollo_sandbox import errors
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Identified)
 T = TypeVar("T")
 
-DEFAULT_PER_PAGE = 25
-MOST_PER_PAGE = 100
+_DEFAULT_PER_PAGE = 25
+_MOST_PER_PAGE = 100
 
 
 class Filters(Generic[T]):
@@ -97,7 +98,7 @@ class Filters(Generic[T]):
 class Pager:
     """Which page of a list a request wants, and what the answer says about it."""
 
-    def __init__(self, call: Call, *, default: int = DEFAULT_PER_PAGE, most: int = MOST_PER_PAGE) -> None:
+    def __init__(self, call: Call, *, default: int = _DEFAULT_PER_PAGE, most: int = _MOST_PER_PAGE) -> None:
         """Read the page, and refuse one Apollo would not give."""
         self._call = call
         self.page = max(1, call.params.whole("page", 1))
@@ -139,26 +140,37 @@ class Pager:
         return figures
 
 
-def find(call: Call, collection: Collection[E], filters: Filters[E], *, sortable: bool = True) -> tuple[Order[E], bool]:
-    """Give the rows a request asks for in the order it asks for, and whether that descends."""
+@dataclass(frozen=True)
+class Found(Generic[E]):
+    """The rows that a request asks for, in order, and whether it asks for them from the end."""
+
+    order: Order[E]
+    descending: bool
+
+    @property
+    def total(self) -> int:
+        """Count the rows."""
+        return len(self.order.rows)
+
+
+def find(call: Call, collection: Collection[E], filters: Filters[E], *, sortable: bool = True) -> Found[E]:
+    """Find the rows that a request asks for, in the order that it asks for."""
     name, descending = "default", True
     wanted = call.params.text("sort_by_field") if sortable else None
     if wanted is not None:
         if wanted == "default" or not collection.sorts_by(wanted):
             raise errors.invalid_sort()
         name, descending = wanted, not call.params.flag("sort_ascending")
-    return collection.select(name, filters.key, filters.predicate), descending
+    return Found(collection.select(name, filters.key, filters.predicate), descending)
 
 
-def read_page(call: Call, found: tuple[Order[E], bool], pager: Pager) -> list[E]:
+def read_page(call: Call, found: Found[E], pager: Pager) -> list[E]:
     """Give the rows of one page; rows that tie come in another order each time."""
-    order, descending = found
-    total = len(order.rows)
-    first, after = (min(bound, total) for bound in pager.bounds)
-    if descending:
-        first, after = total - after, total - first
-    rows = shuffled_within_ties(order, first, after, call.luck)
-    return rows[::-1] if descending else rows
+    first, after = (min(bound, found.total) for bound in pager.bounds)
+    if found.descending:
+        first, after = found.total - after, found.total - first
+    rows = shuffled_within_ties(found.order, first, after, call.luck)
+    return rows[::-1] if found.descending else rows
 
 
 def shuffled_within_ties(order: Order[E], first: int, after: int, luck: Dice) -> list[E]:

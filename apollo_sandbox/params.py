@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from apollo_sandbox.clock import DAY
+from apollo_sandbox.clock import DAY, instant
 from apollo_sandbox.errors import not_a_range
 
 if TYPE_CHECKING:
@@ -96,17 +95,6 @@ class Span:
     def __contains__(self, moment: int | None) -> bool:
         """Tell whether an instant lies within, ends included."""
         return moment is not None and self._first <= moment <= self._last
-
-
-def instant(text: str) -> int | None:
-    """Read a date or a time as milliseconds since 1970, if it is one."""
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return int(moment.timestamp() * 1000)
 
 
 def _text(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from apollo_sandbox.clock import SECOND, Clock
@@ -13,7 +13,6 @@ from apollo_sandbox.ids import Dice, Kind
 from apollo_sandbox.jobs import Jobs
 from apollo_sandbox.ledger import Ledger
 from apollo_sandbox.oauth import OAuth
-from apollo_sandbox.params import Params
 from apollo_sandbox.rate_limits import REPORTED_ACTIONS, RateLimiter
 from apollo_sandbox.rows import workspace
 from apollo_sandbox.world import World
@@ -21,6 +20,7 @@ from apollo_sandbox.world import World
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from apollo_sandbox.params import Params
     from apollo_sandbox.settings import Settings
 
 
@@ -82,15 +82,25 @@ class Services:
 
 @dataclass
 class Call:
-    """One request, once it is authenticated and within the limits."""
+    """One request, as an endpoint sees it.
+
+    Attributes:
+        services: What there is to answer it with.
+        action: Apollo's name of the endpoint, under which it is counted, limited and charged.
+        params: Its parameters, of query and body.
+        path: The parts of its path that vary.
+        origin: Scheme, host and port by which it came, for URLs in the answer.
+        pages_back: By how many pages a fault moves the page that is shown.
+        total_error: By how much a fault makes the total wrong.
+    """
 
     services: Services
     action: str
-    params: Params = field(default_factory=Params)
-    path: Mapping[str, str] = field(default_factory=dict)
-    origin: str = ""
-    pages_back: int = 0
-    total_error: int = 0
+    params: Params
+    path: Mapping[str, str]
+    origin: str
+    pages_back: int
+    total_error: int
 
     @property
     def world(self) -> World:

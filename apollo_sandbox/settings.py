@@ -5,9 +5,11 @@ The command line is generated from these fields, so a switch exists once: here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+import time
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from apollo_sandbox.clock import SECOND, instant
 
 PLANS = ("free", "basic", "professional", "organization", "unlimited")
 DEAL_DATE_STYLES = ("opportunity_created_at", "created_at")
@@ -74,7 +76,9 @@ class Settings:
     token_lifetime: int = _switch(2_592_000, "Sandbox seconds an access token lives.")
 
     plan: str = _switch("professional", f"Plan the rate limits follow: {', '.join(PLANS)}.")
-    limit: tuple[str, ...] = _switch((), "Own limits of an action, like `contacts/search=50/200/600` (0 is unlimited).")
+    limit: tuple[str, ...] = _switch(
+        (), "Limits of one action in place of the plan's, like `contacts/search=50/200/600` (0 is unlimited)."
+    )
     credits: int = _switch(10_000, "Credits the team has per cycle.")
     credits_consumed: int = _switch(0, "Credits already consumed when the sandbox starts.")
     credit_error: str = _switch("new", "Shape of the no-credits error: new or old.")
@@ -93,7 +97,7 @@ class Settings:
         """Refuse values that cannot work, each with one line."""
         for name in ("forbid", "paid_only", "limit", "fault"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        self._at_least(0, "port", "contacts", *_SIZES, "credits", "credits_consumed", "latency_ms")
+        self._at_least(0, "port", *(one.name for one in fields(Sizes)), "credits", "credits_consumed", "latency_ms")
         self._at_least(0, "edits_per_request", "enrichment_seconds", "export_seconds")
         self._at_least(1, "display_limit", "tie_size", "token_lifetime")
         self._one_of("plan", PLANS)
@@ -108,8 +112,9 @@ class Settings:
         if not self.api_key:
             message = "api_key must not be empty"
             raise SettingsError(message)
-        if self.now != "real":
-            _instant(self.now)
+        if self.now != "real" and instant(self.now) is None:
+            message = f"now must be `real` or an ISO 8601 date and time, not {self.now!r}"
+            raise SettingsError(message)
 
     def _at_least(self, least: int, *names: str) -> None:
         for name in names:
@@ -127,8 +132,8 @@ class Settings:
     @property
     def start_ms(self) -> int:
         """The start instant in milliseconds since 1970."""
-        moment = datetime.now(timezone.utc) if self.now == "real" else _instant(self.now)
-        return int(moment.timestamp() * 1000)
+        given = instant(self.now)  # none for `real`
+        return int(time.time() * SECOND) if given is None else given
 
     @property
     def sizes(self) -> Sizes:
@@ -150,28 +155,5 @@ class Settings:
         )
 
 
-_SIZES = (
-    "accounts",
-    "deals",
-    "sequences",
-    "users",
-    "tasks",
-    "outreach_emails",
-    "calls",
-    "conversations",
-    "people",
-    "organizations",
-)
-
-
 def _given(value: int | None, default: int) -> int:
     return default if value is None else value
-
-
-def _instant(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        message = f"now must be `real` or an ISO 8601 date and time, not {text!r}"
-        raise SettingsError(message) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

@@ -15,12 +15,12 @@ from apollo_sandbox.collection import Collection
 from apollo_sandbox.directory import Directory
 from apollo_sandbox.entities import (
     Account,
-    Call,
     Contact,
     Conversation,
     Deal,
     Enrollment,
     OutreachEmail,
+    PhoneCall,
     Sequence,
     Task,
     User,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound="Identified")
 
-HISTORY_MS = 3 * 365 * DAY
+_HISTORY_MS = 3 * 365 * DAY
 _LINKED_SHARE = 0.9
 
 
@@ -52,7 +52,7 @@ class World:
         self.clock = clock
         self.lock = threading.RLock()
         self.start = clock.start_ms
-        self.founded = clock.start_ms - HISTORY_MS
+        self.founded = clock.start_ms - _HISTORY_MS
         self.ids = Ids(settings.seed)
         self.words = Vocabulary.for_seed(settings.seed)
         self.people = Identities(self.ids, self.words, self.sizes)
@@ -107,7 +107,7 @@ class World:
                 "task_priority": attrgetter("priority"),
             }
         )
-        self.calls: Collection[Call] = Collection({"default": attrgetter("start")})
+        self.calls: Collection[PhoneCall] = Collection({"default": attrgetter("start")})
         self.conversations: Collection[Conversation] = Collection({"default": attrgetter("start")})
 
     def is_closed(self, deal: Deal) -> bool:

@@ -20,13 +20,11 @@ from typing import TYPE_CHECKING
 
 from benchmarks import report
 from benchmarks.measure import FailedError, ask, deliver, measure, page_server, run, sandbox
-from benchmarks.tools import HERE, TOOLS, VENVS, executable, write
+from benchmarks.tools import HERE, PER_PAGE, TOOLS, VENVS, executable, write
 
 if TYPE_CHECKING:
     from benchmarks.measure import Cost
     from benchmarks.tools import Tool
-
-PER_PAGE = 100
 
 #: How often a command that only starts is timed.
 STARTS = 5

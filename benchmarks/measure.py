@@ -39,7 +39,8 @@ class Cost:
     Attributes:
         cpu: Seconds of CPU, user and system, with the processes that it started itself.
         wall: Seconds from start to end.
-        peak: Largest resident set of one process, in MB of 2**20 bytes.
+        peak: Largest resident set of one process, in MB of 2**20 bytes. It begins with what this process has when it
+            starts the client, so what runs the benchmark must import little.
     """
 
     cpu: float

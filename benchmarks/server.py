@@ -2,8 +2,8 @@
 
 The rows are those of the sandbox (embedded account and organization included), fetched once over HTTP at the start,
 newest first. From then on a reply is bytes that lie ready. How many rows there are and how long a reply takes stand
-in the base URL, so that one server serves every run: ``/ROWS/LATENCY_MS/api/v1``. ``GET /counts`` tells how many
-requests came since the last time it was asked. A reply is not compressed: that would cost every client the same.
+in the base URL, so that one server serves every run: ``/ROWS/LATENCY_MS/api/v1``. A reply is not compressed: that would
+cost every client the same.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import asyncio
 import functools
 import json
 import re
-from collections import Counter
 
 import requests
 
 from apollo_sandbox import Sandbox, Settings
+from benchmarks.tools import PER_PAGE
 
-PER_PAGE = 100
 _ROUTE = re.compile(r"/(\d+)/(\d+)/api/v1/(contacts/search|typed_custom_fields)$")
 _LIMIT = 1_000_000
 
@@ -63,7 +62,7 @@ class Server:
     def __init__(self, pages: Pages) -> None:
         """Serve these pages."""
         self._pages = pages
-        self._counts: Counter[str] = Counter()
+        self._used = 0  # requests so far, as the headers tell them
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection until the client closes it."""
@@ -81,23 +80,19 @@ class Server:
 
     async def answer(self, target: str, body: bytes) -> bytes:
         """Return the reply to one request, after the latency that its URL asks for."""
-        if target == "/counts":
-            counts, self._counts = self._counts, Counter()
-            return self._reply("200 OK", json.dumps(counts).encode())
         route = _ROUTE.match(target.partition("?")[0])
         if not route:
             return self._reply("404 Not Found", b'{"error":"not found"}')
-        self._counts[route[3]] += 1
+        self._used += 1
         await asyncio.sleep(int(route[2]) / 1000)
         searched = route[3] == "contacts/search"
         return self._reply("200 OK", self._pages.search(int(route[1]), body) if searched else self._pages.custom_fields)
 
     def _reply(self, status: str, body: bytes) -> bytes:
-        used = sum(self._counts.values())
         lines = [f"HTTP/1.1 {status}", "content-type: application/json", f"content-length: {len(body)}"]
         for limit, name in (("minute", "minute"), ("hourly", "hourly"), ("24-hour", "24-hour")):
-            lines += [f"x-rate-limit-{limit}: {_LIMIT}", f"x-{name}-usage: {used}"]
-            lines += [f"x-{name}-requests-left: {_LIMIT - used}"]
+            lines += [f"x-rate-limit-{limit}: {_LIMIT}", f"x-{name}-usage: {self._used}"]
+            lines += [f"x-{name}-requests-left: {_LIMIT - self._used}"]
         return "\r\n".join([*lines, "", ""]).encode() + body
 
 

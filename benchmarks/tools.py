@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 KEY = "sandbox-key"
+PER_PAGE = 100
 
 #: Environments of their own, made when they are first needed, with what goes into them.
 VENVS = {"dlt": ("dlt==1.31.0",), "airbyte": ("airbyte-cdk==7.39.1",)}
@@ -34,7 +35,7 @@ AIRBYTE_CURSOR = """
 """
 
 
-def _airbyte_stream(mode: str) -> dict[str, Any]:
+def _airbyte_catalog(mode: str) -> dict[str, Any]:
     stream = {"name": "contacts", "json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]}
     return {"streams": [{"stream": stream, "sync_mode": mode, "destination_sync_mode": "append"}]}
 
@@ -124,7 +125,7 @@ def _airbyte(folder: Path, url: str, incremental: bool) -> list[str]:  # noqa: F
     text = (HERE / "clients" / "airbyte.yaml").read_text()
     manifest.write_text(text + AIRBYTE_CURSOR if incremental else text)
     config = write(folder, "config.json", {"api_url": url, "api_key": KEY})
-    catalog = write(folder, "catalog.json", _airbyte_stream("incremental" if incremental else "full_refresh"))
+    catalog = write(folder, "catalog.json", _airbyte_catalog("incremental" if incremental else "full_refresh"))
     state = folder / "state.json"
     kept = ["--state", str(state)] if incremental and state.exists() else []
     read = [executable("airbyte", "source-declarative-manifest"), "read", "--manifest-path", str(manifest)]

@@ -39,7 +39,7 @@ They create, change, send or remove.
 
 ## Not in Apollo's document
 
-Known otherwise. The tap sends none of them but the last.
+Known from elsewhere. The tap sends none of them but POST oauth/token.
 
 | operation | stream | why |
 | --- | --- | --- |

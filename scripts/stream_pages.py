@@ -242,7 +242,7 @@ def _index(tap: TapApollo) -> str:
             "",
             WRITTEN,
             "",
-            "A page per group tells of each stream the endpoint, keys, how it is read, what it costs, its scope:",
+            "A page per group tells each stream's endpoint and keys, how it is read, what it costs, and its scope:",
             "",
             *(f"- [{group.title}](streams/{group.key}.md). {group.about}" for group in GROUPS),
             "",

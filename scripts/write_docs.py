@@ -1,13 +1,17 @@
-"""Write what is taken from the code: README's table of settings, docs/, MeltanoHub's definition, a catalog snapshot."""
+"""Write what is taken from the code: pages of docs/, tables in others, MeltanoHub's definition, a catalog snapshot."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apollo_sandbox import Settings
+from apollo_sandbox.faults import KINDS
 from scripts.hub_definition import hub_definition
 from scripts.operations import coverage_page
+from scripts.personal import personal_tables
 from scripts.relationships import relationships_page
 from scripts.stream_pages import GROUPS, WRITTEN, stream_pages
 from tap_apollo import schemas
@@ -19,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
-
-_SETTINGS_BEGIN, _SETTINGS_END = "<!-- settings -->", "<!-- /settings -->"
 
 
 def columns_page() -> str:
@@ -104,17 +106,49 @@ def _properties(node: dict[str, Any], path: str) -> Iterator[str]:
         yield from _properties(inner, f"{path}{name}.")
 
 
-def readme(text: str) -> str:
-    """Return README.md with its table of settings as the code has them."""
+def settings_table() -> str:
+    """Return the tap's settings in Markdown."""
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for name, node in SETTINGS["properties"].items():
         default = f"`{json.dumps(node['default'])}`" if "default" in node else ""
         inside = [inner for inner, child in node.get("properties", {}).items() if child.get("secret")]
         mark = " (secret)" if node.get("secret") else "".join(f" (`{inner}` is secret)" for inner in inside)
         rows.append(f"| `{name}`{mark} | {default} | {node['description']} |")
-    head, _, rest = text.partition(_SETTINGS_BEGIN)
-    _, _, tail = rest.partition(_SETTINGS_END)
-    return "\n".join([f"{head}{_SETTINGS_BEGIN}", *rows, f"{_SETTINGS_END}{tail}"])
+    return "\n".join(rows)
+
+
+def switches_table() -> str:
+    """Return the sandbox's settings, as options of its command, in Markdown."""
+    rows = ["| option | default | meaning |", "|---|---|---|"]
+    for one in dataclasses.fields(Settings):
+        match one.default:
+            case None:
+                default = "derived"
+            case False:
+                default = "off"
+            case ():
+                default = "none"
+            case value:
+                default = f"`{value}`"
+        rows.append(f"| `--{one.name.replace('_', '-')}` | {default} | {one.metadata['help']} |")
+    return "\n".join(rows)
+
+
+def faults_table() -> str:
+    """Return the kinds of faults that the sandbox knows, in Markdown."""
+    rows = [f"| `{kind}` | {what} |" for kind, what in KINDS.items()]
+    return "\n".join(["| kind | what happens |", "|---|---|", *rows])
+
+
+def with_tables(path: Path, **tables: str) -> str:
+    """Return a page written by hand, with each table anew between its marks, `<!-- name -->` and `<!-- /name -->`."""
+    text = path.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        head, begin, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, tail = rest.partition(f"\n<!-- /{name} -->")
+        assert end, f"{path} has no place for the table of {name}"
+        text = f"{head}{begin}{table}{end}{tail}"
+    return text
 
 
 def pages() -> dict[Path, str]:
@@ -128,7 +162,11 @@ def pages() -> dict[Path, str]:
         "relationships.md": relationships_page(),
     }
     return {
-        ROOT / "README.md": readme((ROOT / "README.md").read_text(encoding="utf-8")),
+        ROOT / "README.md": with_tables(ROOT / "README.md", settings=settings_table()),
+        ROOT / "docs" / "privacy.md": with_tables(ROOT / "docs" / "privacy.md", personal=personal_tables()),
+        ROOT / "docs" / "sandbox.md": with_tables(
+            ROOT / "docs" / "sandbox.md", switches=switches_table(), faults=faults_table()
+        ),
         **{ROOT / "docs" / name: text for name, text in docs.items()},
         ROOT / "hub" / "extractors" / "tap-apollo.yml": hub_definition(),
         ROOT / "tests" / "snapshots" / "catalog.txt": snapshot(tap),

@@ -1,1 +1,1 @@
-"""What each endpoint answers: one function per controller action, listed in `routes`."""
+"""What each endpoint answers: one function per controller action, listed in `app`."""

@@ -8,16 +8,14 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
-from apollo_sandbox.clock import DAY
+from apollo_sandbox.clock import DAY, instant
 from apollo_sandbox.errors import ApiError
 from apollo_sandbox.ids import Kind
-from apollo_sandbox.params import instant
 from apollo_sandbox.rows.stamps import day
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from apollo_sandbox.entities import User
     from apollo_sandbox.services import Call
     from apollo_sandbox.world import World
 
@@ -162,7 +160,7 @@ class _Report:
     def _groups(self, dimension: str) -> list[tuple[str, str]]:
         world = self._world
         if dimension == "smart_user_id":
-            return [(user.id, _name(user)) for user in world.users]
+            return [(user.id, user.name) for user in world.users]
         if dimension in {"contact_stage_id", "contact_stage_ids"}:
             return [(stage.id, stage.name) for stage in world.catalog.contact_stages]
         if dimension in {"account_stage_id", "account_stage_ids"}:
@@ -200,7 +198,3 @@ def _month(text: str) -> str:
     """Write `Jan 2024`."""
     year, _, number = text.partition("-")
     return f"{calendar.month_abbr[int(number)]} {year}"
-
-
-def _name(user: User) -> str:
-    return f"{user.first_name} {user.last_name}"

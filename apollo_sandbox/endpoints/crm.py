@@ -6,10 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from apollo_sandbox import errors
+from apollo_sandbox.clock import instant
 from apollo_sandbox.errors import ApiError
 from apollo_sandbox.ids import Kind, is_object_id
 from apollo_sandbox.listing import SEARCH_CONSTANTS, Filters, Pager, find, read_page
-from apollo_sandbox.params import instant
 from apollo_sandbox.rows import companies, deals, persons, workspace
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-TASKS_PER_PAGE = 10
+_TASKS_PER_PAGE = 10
 _NOTES_PER_PAGE = 25
 _MOST_NOTES = 100
 
@@ -51,7 +51,7 @@ def contacts_search(call: Call) -> Json:
         "contacts": [persons.contact_listed(world, one) for one in read_page(call, found, pager)],
         "breadcrumbs": filters.breadcrumbs,
         **SEARCH_CONSTANTS,
-        "pagination": pager.pagination(len(found[0].rows)),
+        "pagination": pager.pagination(found.total),
         "num_fetch_result": None,
     }
 
@@ -128,7 +128,7 @@ def accounts_search(call: Call) -> Json:
     return {
         "breadcrumbs": filters.breadcrumbs,
         **SEARCH_CONSTANTS,
-        "pagination": pager.pagination(len(found[0].rows)),
+        "pagination": pager.pagination(found.total),
         "accounts": [companies.account_listed(world, one) for one in read_page(call, found, pager)],
         "num_fetch_result": None,
     }
@@ -160,7 +160,7 @@ def opportunities_search(call: Call) -> Json:
         "group_by_field_facets": None,
         "salesforce_users": [],
         **SEARCH_CONSTANTS,
-        "pagination": pager.pagination(len(found[0].rows)),
+        "pagination": pager.pagination(found.total),
         "num_fetch_result": None,
     }
 
@@ -188,10 +188,10 @@ organization_hq_country organization_intent_scoring forecast_category intent_top
 
 def tasks_search(call: Call) -> Json:
     """POST or GET tasks/search."""
-    pager = Pager(call, default=TASKS_PER_PAGE)
+    pager = Pager(call, default=_TASKS_PER_PAGE)
     filters: Filters[Task] = Filters(call)
     found = find(call, call.world.tasks, filters)
-    total = pager.total(len(found[0].rows))
+    total = pager.total(found.total)
     facets: Json = {f"{name}_facets": [] for name in _EMPTY_FACETS.split()}
     facets["task_types"] = _task_types(call) if "task_types" in call.params.texts("open_factor_names") else []
     facets["total_facets"] = [{"value": "pipeline_total", "display_name": "Total", "count": total}]
@@ -199,7 +199,7 @@ def tasks_search(call: Call) -> Json:
     return {
         "tasks": [deals.task_listed(call.world, one) for one in read_page(call, found, pager)],
         "breadcrumbs": filters.breadcrumbs,
-        "pagination": pager.pagination(len(found[0].rows)),
+        "pagination": pager.pagination(found.total),
         "faceting": facets,
         "pipeline_total": 0,
         "num_fetch_result": None,

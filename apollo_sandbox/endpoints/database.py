@@ -6,13 +6,12 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from apollo_sandbox import errors
-from apollo_sandbox.clock import DAY, SECOND
+from apollo_sandbox.clock import DAY, SECOND, instant
 from apollo_sandbox.credits import PHONE_NUMBER_PRICE
 from apollo_sandbox.errors import ApiError
 from apollo_sandbox.ids import Ids, Kind, is_object_id
 from apollo_sandbox.jobs import Enrichment
 from apollo_sandbox.listing import SEARCH_CONSTANTS, Filters, Pager
-from apollo_sandbox.params import Params, instant
 from apollo_sandbox.rows import companies, persons
 from apollo_sandbox.rows.stamps import keyed, offset_stamp, short_stamp
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from apollo_sandbox.identities import Company, Person
+    from apollo_sandbox.params import Params
     from apollo_sandbox.services import Call
     from apollo_sandbox.vocabulary import Place
 

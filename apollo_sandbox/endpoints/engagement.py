@@ -7,15 +7,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from apollo_sandbox import errors
+from apollo_sandbox.clock import instant
 from apollo_sandbox.errors import ApiError
 from apollo_sandbox.listing import Filters, Pager, find, read_page
-from apollo_sandbox.params import Span, instant
+from apollo_sandbox.params import Span
 from apollo_sandbox.rows import engagement
 from apollo_sandbox.rows.persons import contact_name
 
 if TYPE_CHECKING:
-    from apollo_sandbox.entities import Call as PhoneCall
-    from apollo_sandbox.entities import Conversation, OutreachEmail, Sequence
+    from apollo_sandbox.entities import Conversation, OutreachEmail, PhoneCall, Sequence
     from apollo_sandbox.services import Call, Services
 
 Json = dict[str, Any]
@@ -38,7 +38,7 @@ def emailer_campaigns_search(call: Call) -> Json:
     filters.text("q_name", "Name", lambda one: one.name)
     found = find(call, call.world.sequences, filters, sortable=False)
     return {
-        "pagination": pager.pagination(len(found[0].rows)),
+        "pagination": pager.pagination(found.total),
         "breadcrumbs": filters.breadcrumbs,
         "emailer_campaigns": [engagement.sequence_listed(call.world, one) for one in read_page(call, found, pager)],
         "num_fetch_result": None,
@@ -160,9 +160,9 @@ def phone_calls_search(call: Call) -> Json:
     filters.span("date_range", call.params.span("date_range"), lambda one: one.start)
     filters.any_of("user_ids", "User", lambda one: (one.user.id,))
     found = find(call, call.world.calls, filters, sortable=False)
-    total = pager.total(len(found[0].rows))
+    total = pager.total(found.total)
     return {
-        "pagination": pager.pagination(len(found[0].rows), echo=True),
+        "pagination": pager.pagination(found.total, echo=True),
         "breadcrumbs": filters.breadcrumbs,
         "phone_calls": [engagement.call_listed(call.world, one) for one in read_page(call, found, pager)],
         "faceting": {
@@ -186,7 +186,7 @@ def conversations_search(call: Call) -> Json:
     found = find(call, call.world.conversations, filters, sortable=False)
     rows = read_page(call, found, pager)
     return {
-        "pagination": pager.pagination(len(found[0].rows)),
+        "pagination": pager.pagination(found.total),
         "breadcrumbs": {},
         "num_fetch_result": len(rows),
         "playlist_clip_ids": [],

@@ -25,7 +25,7 @@ def users_search(call: Call) -> Json:
     filters: Filters[User] = Filters(call)
     found = find(call, call.world.users, filters, sortable=False)
     return {
-        "pagination": pager.pagination(len(found[0].rows), echo=True),
+        "pagination": pager.pagination(found.total, echo=True),
         "users": [workspace.user_listed(call.world, one) for one in read_page(call, found, pager)],
         "num_fetch_result": None,
     }

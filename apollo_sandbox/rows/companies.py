@@ -379,7 +379,7 @@ def job_postings_of(world: World, company: Company) -> int:
     return 0 if dice.chance(0.35) else dice.whole(1, 40)
 
 
-NEWS_CATEGORIES = ("hires", "investment", "contract", "launches", "expands")
+_NEWS_CATEGORIES = ("hires", "investment", "contract", "launches", "expands")
 
 
 def news_article(world: World, company: Company, number: int) -> Row:
@@ -387,7 +387,7 @@ def news_article(world: World, company: Company, number: int) -> Row:
     dice = world.ids.dice(Kind.NEWS, company.serial * 64 + number)
     published = (world.start - dice.whole(0, 700) * DAY) // DAY * DAY
     article_id = world.ids.make(Kind.NEWS, company.serial * 64 + number, published)
-    category = dice.pick(NEWS_CATEGORIES)
+    category = dice.pick(_NEWS_CATEGORIES)
     return {
         "id": article_id,
         "url": f"https://paper.example/{article_id}",

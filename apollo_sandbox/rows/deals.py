@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 TASK_TYPES = ("call", "action_item", "outreach_manual_email", "linkedin_step_connect")
 _PRIORITIES = ("low", "medium", "high")
-NOTES_PER_OWNER = 4
+_NOTES_PER_OWNER = 4
+
+
+def deal_name(deal: Deal) -> str:
+    """Give the name of a deal."""
+    return f"Contract {deal.serial}"
 
 
 def deal_listed(world: World, deal: Deal) -> Row:
@@ -38,7 +43,7 @@ def deal_listed(world: World, deal: Deal) -> Row:
         "description": None,
         "is_closed": stage.is_closed if stage else None,
         "is_won": stage.is_won if stage else None,
-        "name": f"Contract {deal.serial}",
+        "name": deal_name(deal),
         "stage_name": stage.name if stage and dice.chance(0.2) else None,
         "opportunity_stage_id": stage.id if stage else None,
         "source": "ui_form" if stage else "api",
@@ -251,11 +256,11 @@ def notes_about(world: World, kind: Kind, serial: int, owner: dict[str, str]) ->
 
     `owner` maps the relation's name to the id of what the notes are about.
     """
-    base = kind << 40 | serial * NOTES_PER_OWNER
+    base = kind << 40 | serial * _NOTES_PER_OWNER
     dice = world.ids.dice(Kind.NOTE, base)
     notes = []
     author = list(world.users)[serial % len(world.users)]
-    for number in range(dice.pick((0, 0, 1, 2, NOTES_PER_OWNER))):
+    for number in range(dice.pick((0, 0, 1, 2, _NOTES_PER_OWNER))):
         created = dice.whole(world.founded, world.start)
         updated = dice.whole(created, world.start) if dice.chance(0.3) else created
         write = stamp if dice.chance(0.9) else short_stamp

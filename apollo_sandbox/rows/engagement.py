@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from apollo_sandbox.clock import DAY, MINUTE, SECOND
 from apollo_sandbox.ids import Dice, Kind
+from apollo_sandbox.rows.deals import deal_name
 from apollo_sandbox.rows.persons import (
     company_of,
     contact_email,
@@ -19,11 +20,12 @@ from apollo_sandbox.vocabulary import SENTENCES, SUBJECTS, TOPICS
 
 if TYPE_CHECKING:
     from apollo_sandbox.entities import (
-        Call,
         Contact,
         Conversation,
+        Deal,
         Enrollment,
         OutreachEmail,
+        PhoneCall,
         Sequence,
     )
     from apollo_sandbox.world import World
@@ -219,7 +221,7 @@ def email_listed(world: World, email: OutreachEmail) -> Row:
     replied = REPLIED in events
     to_email = contact_email(world, contact)
     to_name = contact_name(world, contact)
-    from_name = f"{owner.first_name} {owner.last_name}"
+    from_name = owner.name
     mailbox = email_account_id(world, owner.serial)
     company = company_of(world, contact)
     account = world.account_of(contact)
@@ -370,7 +372,7 @@ def sequence_activity(world: World, enrollment: Enrollment, emails: list[Outreac
     return sorted(events, key=lambda one: str(one["occurred_at"]), reverse=True)
 
 
-def call_listed(world: World, call: Call) -> Row:
+def call_listed(world: World, call: PhoneCall) -> Row:
     """Give a phone call; it carries no creation or update time of its own."""
     dice = world.ids.dice(Kind.CALL, call.serial)
     contact = call.contact if call.contact and call.contact in world.contacts else None
@@ -425,7 +427,7 @@ def call_listed(world: World, call: Call) -> Row:
 def conversation_listed(world: World, conversation: Conversation) -> Row:
     """Give a conversation as the search lists it."""
     account, deal = conversation.account, conversation.deal
-    host = f"{conversation.host.first_name} {conversation.host.last_name}"
+    host = conversation.host.name
     account_names = [world.people.company(account.serial).name] if account else []
     return {
         "id": conversation.id,
@@ -449,19 +451,16 @@ def conversation_listed(world: World, conversation: Conversation) -> Row:
         "participants_info": [],
         "thumbnail_url": f"https://pictures.harborline.test/{conversation.id}.jpg",
         "is_internal": False,
-        "deals": [_deal_brief(world, conversation)] if deal else [],
+        "deals": [_deal_brief(world, deal)] if deal else [],
     }
 
 
-def _deal_brief(world: World, conversation: Conversation) -> Row | None:
-    deal = conversation.deal
-    if deal is None:
-        return None
+def _deal_brief(world: World, deal: Deal) -> Row:
     stage = None if deal.stage is None else world.catalog.deal_stages[deal.stage]
     return {
         "id": deal.id,
         "account_name": world.people.company(deal.account.serial).name if deal.account else None,
-        "name": f"Contract {deal.serial}",
+        "name": deal_name(deal),
         "opportunity_stage_id": stage.id if stage else None,
     }
 
@@ -469,7 +468,7 @@ def _deal_brief(world: World, conversation: Conversation) -> Row | None:
 def conversation_shown(world: World, conversation: Conversation) -> Row:
     """Give a conversation in full; without insights it has other keys than with them."""
     account, deal, host = conversation.account, conversation.deal, conversation.host
-    people: list[_Participant] = [(host.id, f"{host.first_name} {host.last_name}", host.email, None)]
+    people: list[_Participant] = [(host.id, host.name, host.email, None)]
     people += [(one.id, contact_name(world, one), contact_email(world, one), one) for one in conversation.contacts]
     row: Row = {
         "id": conversation.id,
@@ -497,7 +496,7 @@ def conversation_shown(world: World, conversation: Conversation) -> Row:
         },
         "transcript": _transcript(world, conversation, people) if conversation.insights else [],
         "participants": {"internal": [], "external": _others(people) if people else {}},
-        "opportunities": [_deal_in_full(world, conversation)] if deal else [],
+        "opportunities": [_deal_in_full(world, deal)] if deal else [],
         "playlist_clip_ids": None,
     }
     if not conversation.insights:
@@ -573,14 +572,11 @@ def _transcript(world: World, conversation: Conversation, people: list[_Particip
     ]
 
 
-def _deal_in_full(world: World, conversation: Conversation) -> Row | None:
-    deal = conversation.deal
-    if deal is None:
-        return None
+def _deal_in_full(world: World, deal: Deal) -> Row:
     stage = None if deal.stage is None else world.catalog.deal_stages[deal.stage]
     return {
         "id": deal.id,
-        "name": f"Contract {deal.serial}",
+        "name": deal_name(deal),
         "amount": deal.amount,
         "closed_date": offset_stamp((deal.created + 60 * DAY) // DAY * DAY),
         "created_at": stamp(deal.created),

@@ -11,7 +11,7 @@ from apollo_sandbox.rows.companies import (
     account_with_brief,
     organization_details,
 )
-from apollo_sandbox.rows.stamps import Row, keyed, offset_stamp, phone_number, stamp
+from apollo_sandbox.rows.stamps import Row, keyed, offset_stamp, stamp
 
 if TYPE_CHECKING:
     from apollo_sandbox.entities import Contact, Enrollment
@@ -142,7 +142,7 @@ def contact_embedded(world: World, contact: Contact) -> Row:
         "facebook_url": None,
         "contact_emails": [_contact_email(email)] if revealed and email else [],
         "show_intent": False,
-        "phone_numbers": [phone_number(phone, dice.pick(("work_hq", "mobile", "other")))] if phone else [],
+        "phone_numbers": [_phone_number(phone, dice.pick(("work_hq", "mobile", "other")))] if phone else [],
         "account_phone_note": None,
         "free_domain": False,
         "is_likely_to_engage": False,
@@ -257,6 +257,27 @@ def _contact_email(email: str) -> Row:
         "vendor_validation_statuses": [],
         "is_likely_to_engage": None,
         "email_last_engaged_at": None,
+    }
+
+
+def _phone_number(number: str, kind: str) -> Row:
+    return {
+        "raw_number": number,
+        "sanitized_number": number,
+        "type": kind,
+        "position": 0,
+        "status": "no_status",
+        "dnc_status": None,
+        "dnc_other_info": None,
+        "dialer_flags": {
+            "country_name": "United States",
+            "country_enabled": True,
+            "high_risk_calling_enabled": True,
+            "potential_high_risk_number": False,
+        },
+        "source_name": "Apollo",
+        "vendor_validation_statuses": [],
+        "third_party_vendor_name": None,
     }
 
 

@@ -51,25 +51,3 @@ def _day(days: int) -> str:
 def keyed(row: Row, row_id: str) -> Row:
     """Add the three names under which some objects carry their one id."""
     return {"_id": row_id, **row, "id": row_id, "key": row_id}
-
-
-def phone_number(number: str, kind: str, position: int = 0) -> Row:
-    """Give one entry of `phone_numbers`."""
-    return {
-        "raw_number": number,
-        "sanitized_number": number,
-        "type": kind,
-        "position": position,
-        "status": "no_status",
-        "dnc_status": None,
-        "dnc_other_info": None,
-        "dialer_flags": {
-            "country_name": "United States",
-            "country_enabled": True,
-            "high_risk_calling_enabled": True,
-            "potential_high_risk_number": False,
-        },
-        "source_name": "Apollo",
-        "vendor_validation_statuses": [],
-        "third_party_vendor_name": None,
-    }

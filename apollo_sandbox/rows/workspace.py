@@ -115,7 +115,7 @@ def user_listed(world: World, user: User) -> Row:
         "email": user.email,
         "created_at": stamp(user.created),
         "deleted": user.deleted,
-        "name": "" if invited else f"{user.first_name} {user.last_name}",
+        "name": "" if invited else user.name,
         "referral_code": f"{world.ids.bits(Kind.USER, user.serial):x}",
         "permission_set_id": world.ids.make(Kind.RULESET, 1, world.founded),
         "zp_contact_id": world.ids.make(Kind.RULESET, 2 + user.serial, user.created),
@@ -217,7 +217,7 @@ def email_account(world: World, user: User) -> Row:
         },
         "active_campaigns_count": dice.whole(0, 5),
         "nudge_user_to_send_mails": False,
-        "signature_html": f"<div>{user.first_name} {user.last_name}</div>",
+        "signature_html": f"<div>{user.name}</div>",
         "fields_fully_loaded": True,
     }
 

@@ -93,12 +93,8 @@ def _prepared(env: Mapping[str, str]) -> dict[str, str]:
     if named := env.get("MELTANO_SYS_DIR_ROOT"):
         directory = Path(named)
         directory.mkdir(parents=True, exist_ok=True)
-        for own in (
-            "extractors",
-            "loaders",
-            "utilities",
-            "meltano.db",
-        ):  # those that are not there are Meltano's to make
+        for own in ("extractors", "loaders", "utilities", "meltano.db"):
+            # What is not there yet is Meltano's to make.
             if (shared := PROJECT_ROOT / ".meltano" / own).exists():
                 with contextlib.suppress(FileExistsError):
                     (directory / own).symlink_to(shared)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -12,8 +13,7 @@ from apollo_sandbox import Sandbox, Settings
 from .client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
 
 
 class Served(NamedTuple):
@@ -21,6 +21,10 @@ class Served(NamedTuple):
 
     sandbox: Sandbox
     client: Client
+
+
+#: Serves a small sandbox with settings of the test's own.
+Serve = Callable[..., AbstractContextManager[Served]]
 
 
 class FakeTime:
@@ -46,9 +50,7 @@ def client(served: Served) -> Client:
 
 
 @pytest.fixture
-def serve() -> Callable[..., AbstractContextManager[Served]]:
-    """Serve a small sandbox with settings of the test's own."""
-
+def serve() -> Serve:
     @contextmanager
     def start(*, monotonic: FakeTime | None = None, **settings: Any) -> Iterator[Served]:
         chosen = Settings(**{"contacts": 60, "people": 300, **settings})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,17 @@ def test_it_serves_says_one_line_and_ends_on_request() -> None:
         rest, errors = served.communicate(timeout=10)
     assert (rest, errors) == ("", "")
     assert served.returncode == 0
+
+
+@pytest.mark.parametrize("missing", ["faker", "starlette", "uvicorn"])
+def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+    run = f"import sys; sys.modules[{missing!r}] = None; from apollo_sandbox.cli import main; main()"
+    ended = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.fullmatch(
+        rf'apollo-sandbox cannot start, as there is no {missing}[.\w]*: pip install "tap-apollo\[sandbox\]"\n',
+        ended.stderr,
+    )
 
 
 def test_every_setting_has_an_option() -> None:
@@ -69,7 +81,7 @@ def test_bad_values_are_refused_in_python_too(values: dict[str, Any]) -> None:
         Settings(**values)
 
 
-def test_a_port_in_use_is_told() -> None:
+def test_an_address_that_is_not_ours_is_told() -> None:
     result = CliRunner().invoke(main, ["--host", "203.0.113.1", "--contacts", "1"])
     assert result.exit_code == 1
     assert "cannot listen on 203.0.113.1:8321" in result.output

@@ -11,13 +11,10 @@ import pytest
 from apollo_sandbox import Sandbox, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
-    from .conftest import Served
+    from .conftest import Serve, Served
 
 
-def test_the_ledger_tells_what_clients_did(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_the_ledger_tells_what_clients_did(serve: Serve) -> None:
     with serve() as (sandbox, client):
         client.post("contacts/search")
         client.post("contacts/search", per_page=500)
@@ -36,7 +33,7 @@ def test_the_ledger_tells_what_clients_did(serve: Callable[..., AbstractContextM
         assert client.post("contacts/search").headers["x-minute-usage"] == "1"
 
 
-def test_requests_in_flight_are_counted(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_requests_in_flight_are_counted(serve: Serve) -> None:
     with serve(latency_ms=120) as (sandbox, client), ThreadPoolExecutor(4) as pool:
         started = time.monotonic()
         list(pool.map(lambda _: client.get("labels"), range(4)))
@@ -85,7 +82,7 @@ def test_sizes_are_as_told() -> None:
 
 
 @pytest.mark.parametrize("sizes", [{"contacts": 0}, {"contacts": 5, "accounts": 0, "sequences": 0}])
-def test_an_empty_team_answers_too(serve: Callable[..., AbstractContextManager[Served]], sizes: dict[str, int]) -> None:
+def test_an_empty_team_answers_too(serve: Serve, sizes: dict[str, int]) -> None:
     with serve(**sizes) as (sandbox, client):
         for path, key in (("contacts/search", "contacts"), ("accounts/search", "accounts"), ("tasks/search", "tasks")):
             assert len(list(client.walk(path, key))) == sandbox.counts()[key]

@@ -11,11 +11,8 @@ import pytest
 from apollo_sandbox.clock import DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
     from .client import Client
-    from .conftest import FakeTime, Served
+    from .conftest import FakeTime, Serve
 
 
 def _balance(client: Client) -> dict[str, int]:
@@ -23,7 +20,7 @@ def _balance(client: Client) -> dict[str, int]:
     return balance
 
 
-def test_the_prices(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_the_prices(serve: Serve) -> None:
     with serve(plan="unlimited") as (sandbox, client):
         world, ledger = sandbox.world, sandbox.ledger
         person = world.people.person(5)
@@ -76,7 +73,7 @@ def _postings(client: Client, organization_id: str) -> list[Any]:
 
 
 def test_bulk_match_answers_in_order_and_tells_its_price(
-    serve: Callable[..., AbstractContextManager[Served]],
+    serve: Serve,
 ) -> None:
     with serve() as (sandbox, client):
         people = [sandbox.world.people.person(serial) for serial in (3, 70)]
@@ -92,7 +89,7 @@ def test_bulk_match_answers_in_order_and_tells_its_price(
         assert client.post("people/bulk_match", details=["x"]).json()["error_code"] == "UNKNOWN_ERROR"
 
 
-def test_only_bulk_match_tells_its_price(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_only_bulk_match_tells_its_price(serve: Serve) -> None:
     with serve() as (sandbox, client):
         person = sandbox.world.people.person(1)
         assert "credits_consumed" not in client.search("people/match", id=person.person_id)
@@ -100,7 +97,7 @@ def test_only_bulk_match_tells_its_price(serve: Callable[..., AbstractContextMan
         assert "credits_consumed" not in client.read("organizations/enrich", domain=company.domain)
 
 
-def test_a_person_is_found_by_any_clue(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_a_person_is_found_by_any_clue(serve: Serve) -> None:
     with serve() as (sandbox, client):
         contact = next(
             row
@@ -130,7 +127,7 @@ def test_a_person_is_found_by_any_clue(serve: Callable[..., AbstractContextManag
         assert stranger["employment_history"] == []
 
 
-def test_request_ids_are_signed_and_large(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_request_ids_are_signed_and_large(serve: Serve) -> None:
     with serve() as (_, client):
         ids = [client.search("people/match", email="x@y.example")["request_id"] for _ in range(12)]
         assert min(ids) < 0 < max(ids)
@@ -139,7 +136,7 @@ def test_request_ids_are_signed_and_large(serve: Callable[..., AbstractContextMa
         assert max(ids) < 2**63
 
 
-def test_phone_numbers_follow_later(serve: Callable[..., AbstractContextManager[Served]], fake_time: FakeTime) -> None:
+def test_phone_numbers_follow_later(serve: Serve, fake_time: FakeTime) -> None:
     with serve(monotonic=fake_time, enrichment_seconds=30) as (sandbox, client):
         person = sandbox.world.people.person(2).person_id
         request_id = client.search("people/match", id=person, reveal_phone_number=True)["request_id"]
@@ -159,7 +156,7 @@ def test_phone_numbers_follow_later(serve: Callable[..., AbstractContextManager[
         assert client.get(f"webhook_result/{request_id}").status_code == 410
 
 
-def test_a_waterfall_is_accepted_and_answered(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_a_waterfall_is_accepted_and_answered(serve: Serve) -> None:
     with serve() as (sandbox, client):
         details = [{"id": sandbox.world.people.person(2).person_id}]
         answer = client.search("people/bulk_match", details=details, run_waterfall_email=True)
@@ -170,7 +167,7 @@ def test_a_waterfall_is_accepted_and_answered(serve: Callable[..., AbstractConte
 
 
 @pytest.mark.parametrize("style", ["new", "old"])
-def test_without_credits_nothing_is_sold(serve: Callable[..., AbstractContextManager[Served]], style: str) -> None:
+def test_without_credits_nothing_is_sold(serve: Serve, style: str) -> None:
     with serve(credits=5, credits_consumed=4, credit_error=style, contacts=200) as (sandbox, client):
         people = [{"id": sandbox.world.people.person(serial).person_id} for serial in range(2)]
         refused = client.post("people/bulk_match", details=people)
@@ -188,9 +185,7 @@ def test_without_credits_nothing_is_sold(serve: Callable[..., AbstractContextMan
         }
 
 
-def test_an_export_costs_a_credit_for_each_insight_and_leads_to_a_file(
-    serve: Callable[..., AbstractContextManager[Served]], fake_time: FakeTime
-) -> None:
+def test_an_export_costs_a_credit_for_each_insight_and_leads_to_a_file(serve: Serve, fake_time: FakeTime) -> None:
     with serve(contacts=300, monotonic=fake_time, export_seconds=5) as (sandbox, client):
         body = {"start_time": "2025-01-01T00:00:00Z", "end_time": "2025-12-31T00:00:00Z"}
         export = client.search("conversations/export", **body)
@@ -212,9 +207,7 @@ def _in_2025(moment: int) -> bool:
     return 1_735_689_600_000 <= moment <= 1_767_139_200_000
 
 
-def test_a_new_cycle_brings_new_credits(
-    serve: Callable[..., AbstractContextManager[Served]], fake_time: FakeTime
-) -> None:
+def test_a_new_cycle_brings_new_credits(serve: Serve, fake_time: FakeTime) -> None:
     with serve(monotonic=fake_time, credits=100, credits_consumed=100) as (_, client):
         before = client.search("usage_stats/credit_usage_stats")
         assert before["current_credit_cycle"] == {

@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
-    from .conftest import Served
+    from .conftest import Serve
 
 
-def test_a_touched_contact_goes_to_the_front(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_a_touched_contact_goes_to_the_front(serve: Serve) -> None:
     with serve() as (sandbox, client):
         contact = sandbox.world.contacts.order("contact_updated_at").rows[0]
         before = client.read(f"contacts/{contact.id}")["contact"]
@@ -25,7 +22,7 @@ def test_a_touched_contact_goes_to_the_front(serve: Callable[..., AbstractContex
         assert first["contact_stage_id"] == sandbox.world.catalog.contact_stages[3].id
 
 
-def test_contacts_come_and_go(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_contacts_come_and_go(serve: Serve) -> None:
     with serve() as (sandbox, client):
         added = sandbox.world.add_contact()
         sandbox.world.delete_contact(sandbox.world.contacts.ids[0])
@@ -37,7 +34,7 @@ def test_contacts_come_and_go(serve: Callable[..., AbstractContextManager[Served
         assert {row["id"] for row in rows["contacts"]} == set(sandbox.world.contacts.ids)
 
 
-def test_an_account_can_move_without_showing_why(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_an_account_can_move_without_showing_why(serve: Serve) -> None:
     with serve(contacts=200) as (sandbox, client):
         world = sandbox.world
 
@@ -54,7 +51,7 @@ def test_an_account_can_move_without_showing_why(serve: Callable[..., AbstractCo
         assert client.read(f"accounts/{account.id}")["account"] != before
 
 
-def test_a_deleted_account_leaves_its_contacts(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_a_deleted_account_leaves_its_contacts(serve: Serve) -> None:
     with serve() as (sandbox, client):
         contact = next(one for one in sandbox.world.contacts if one.account)
         assert contact.account is not None
@@ -64,7 +61,7 @@ def test_a_deleted_account_leaves_its_contacts(serve: Callable[..., AbstractCont
         assert "account" not in row
 
 
-def test_enrolling_is_no_update(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_enrolling_is_no_update(serve: Serve) -> None:
     with serve() as (sandbox, client):
         world = sandbox.world
         contact = next(one for one in world.contacts if not one.enrollments)
@@ -79,7 +76,7 @@ def test_enrolling_is_no_update(serve: Callable[..., AbstractContextManager[Serv
 
 
 def test_edits_between_requests_change_what_a_walk_meets(
-    serve: Callable[..., AbstractContextManager[Served]],
+    serve: Serve,
 ) -> None:
     def totals() -> list[tuple[int, int, int, int]]:
         with serve(contacts=300, edits_per_request=2.5, seed=5) as (sandbox, client):
@@ -95,7 +92,7 @@ def test_edits_between_requests_change_what_a_walk_meets(
     assert first == totals()
 
 
-def test_lists_agree_with_the_counts_after_many_edits(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_lists_agree_with_the_counts_after_many_edits(serve: Serve) -> None:
     with serve(contacts=120, plan="unlimited") as (sandbox, client):
         client.search("contacts/search", sort_by_field="contact_updated_at")
         client.search("tasks/search", sort_by_field="task_due_at")
@@ -111,7 +108,7 @@ def test_lists_agree_with_the_counts_after_many_edits(serve: Callable[..., Abstr
             assert client.search(path, sort_by_field=order)["pagination"]["total_entries"] == counts[key]
 
 
-def test_every_edit_by_name(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_every_edit_by_name(serve: Serve) -> None:
     with serve(contacts=100) as (sandbox, client):
         for noun, key in (("contact", "contacts"), ("account", "accounts"), ("deal", "deals"), ("task", "tasks")):
             before = sandbox.counts()[key]
@@ -126,6 +123,6 @@ def test_every_edit_by_name(serve: Callable[..., AbstractContextManager[Served]]
         assert client.control("POST", "edit", edit="steal").status_code == 400
 
 
-def test_nothing_to_edit_is_an_error(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_nothing_to_edit_is_an_error(serve: Serve) -> None:
     with serve() as (sandbox, _), pytest.raises(LookupError, match="nothing living"):
         sandbox.world.touch_contact("0" * 24)

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
     from .client import Client
-    from .conftest import Served
+    from .conftest import Serve
 
 _NOBODY = "0" * 24
 
@@ -29,7 +26,7 @@ def test_a_bad_token_gets_json(client: Client) -> None:
     assert (response.status_code, response.json()["error_code"]) == (401, "INVALID_ACCESS_TOKEN")
 
 
-def test_what_is_outside_the_scope(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_what_is_outside_the_scope(serve: Serve) -> None:
     forbidden = ["tasks/search", "opportunities/search", "conversations/search", "reports/sync_report"]
     with serve(forbid=forbidden, paid_only=["contacts/search"]) as (_, client):
         response = client.post("tasks/search")
@@ -72,7 +69,7 @@ def test_the_old_people_search_is_gone(client: Client) -> None:
     assert client.post("mixed_people/search").status_code == 422
 
 
-def test_what_was_deleted_is_told_from_what_never_was(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_what_was_deleted_is_told_from_what_never_was(serve: Serve) -> None:
     with serve() as (sandbox, client):
         contact, account = sandbox.world.contacts.ids[0], sandbox.world.accounts.ids[0]
         sandbox.world.delete_contact(contact)

@@ -9,10 +9,7 @@ import requests
 from .client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
-    from .conftest import FakeTime, Served
+    from .conftest import FakeTime, Serve, Served
 
 
 def _refresh(served: Served, token: str, **other: str) -> requests.Response:
@@ -32,7 +29,7 @@ def _status(served: Served, token: str) -> int:
 
 
 def test_a_refresh_gives_a_new_pair_and_kills_the_old(
-    serve: Callable[..., AbstractContextManager[Served]],
+    serve: Serve,
 ) -> None:
     with serve() as served:
         settings = served.sandbox.settings
@@ -48,7 +45,7 @@ def test_a_refresh_gives_a_new_pair_and_kills_the_old(
         assert _status(served, second["access_token"]) == 200
 
 
-def test_a_token_expires(serve: Callable[..., AbstractContextManager[Served]], fake_time: FakeTime) -> None:
+def test_a_token_expires(serve: Serve, fake_time: FakeTime) -> None:
     with serve(monotonic=fake_time, token_lifetime=60) as served:
         fake_time.seconds += 59
         assert _status(served, served.sandbox.settings.access_token) == 200
@@ -56,14 +53,14 @@ def test_a_token_expires(serve: Callable[..., AbstractContextManager[Served]], f
         assert _status(served, served.sandbox.settings.access_token) == 401
 
 
-def test_strangers_and_other_grants(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_strangers_and_other_grants(serve: Serve) -> None:
     with serve() as served:
         token = served.sandbox.settings.refresh_token
         assert _refresh(served, token, client_id="stranger").status_code == 401
         assert _refresh(served, token, grant_type="password").json() == {"error": "unsupported_grant_type"}
 
 
-def test_two_endpoints_have_no_scope_for_tokens(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_two_endpoints_have_no_scope_for_tokens(serve: Serve) -> None:
     with serve() as served:
         client = Client(served.sandbox, authorization=f"Bearer {served.sandbox.settings.access_token}")
         contact = served.sandbox.world.contacts.ids[0]

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
     from .client import Client
-    from .conftest import Served
+    from .conftest import Serve, Served
 
 _SEARCHES = (
     "contacts/search",
@@ -59,7 +56,7 @@ def test_emails_say_so_in_their_own_words(client: Client) -> None:
     assert response.json()["error"].startswith("Invalid parameter passed in. Page * per page")
 
 
-def test_total_pages_go_beyond_the_display_limit(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_total_pages_go_beyond_the_display_limit(serve: Serve) -> None:
     with serve(contacts=60, display_limit=30) as (_, client):
         assert client.search("contacts/search", per_page=10)["pagination"] == {
             "page": 1,

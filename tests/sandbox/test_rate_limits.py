@@ -10,13 +10,10 @@ from apollo_sandbox.clock import DAY, HOUR, MINUTE, Clock
 from apollo_sandbox.rate_limits import RateLimitedError, RateLimiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
-    from .conftest import FakeTime, Served
+    from .conftest import FakeTime, Serve
 
 
-def test_nine_headers_count_the_request_itself(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_nine_headers_count_the_request_itself(serve: Serve) -> None:
     with serve(plan="free") as (_, client):
         client.post("contacts/search")
         headers = client.post("contacts/search").headers
@@ -34,7 +31,7 @@ def test_nine_headers_count_the_request_itself(serve: Callable[..., AbstractCont
 
 
 def test_each_action_counts_alone_and_both_verbs_together(
-    serve: Callable[..., AbstractContextManager[Served]],
+    serve: Serve,
 ) -> None:
     with serve() as (sandbox, client):
         client.get("tasks/search")
@@ -45,9 +42,7 @@ def test_each_action_counts_alone_and_both_verbs_together(
         assert client.get(f"contacts/{second}").headers["x-minute-usage"] == "2"
 
 
-def test_windows_open_with_the_first_request_and_close_on_their_own(
-    serve: Callable[..., AbstractContextManager[Served]], fake_time: FakeTime
-) -> None:
+def test_windows_open_with_the_first_request_and_close_on_their_own(serve: Serve, fake_time: FakeTime) -> None:
     with serve(monotonic=fake_time, limit=["contacts/search=2/3/100"]) as (sandbox, client):
         fake_time.seconds += 30
         assert client.post("contacts/search").status_code == 200
@@ -72,7 +67,7 @@ def test_windows_open_with_the_first_request_and_close_on_their_own(
         assert sandbox.ledger.rate_limited_total == 2
 
 
-def test_a_refusal_uses_nothing_up(serve: Callable[..., AbstractContextManager[Served]], fake_time: FakeTime) -> None:
+def test_a_refusal_uses_nothing_up(serve: Serve, fake_time: FakeTime) -> None:
     with serve(monotonic=fake_time, limit=["labels/index=1/10/10"]) as (_, client):
         client.get("labels")
         for _ in range(5):
@@ -81,9 +76,7 @@ def test_a_refusal_uses_nothing_up(serve: Callable[..., AbstractContextManager[S
         assert client.get("labels").headers["x-hourly-usage"] == "2"
 
 
-def test_the_wait_is_told_in_real_seconds(
-    serve: Callable[..., AbstractContextManager[Served]], fake_time: FakeTime
-) -> None:
+def test_the_wait_is_told_in_real_seconds(serve: Serve, fake_time: FakeTime) -> None:
     with serve(monotonic=fake_time, clock_speed=60, limit=["labels/index=9/1/9"]) as (_, client):
         client.get("labels")
         assert client.get("labels").headers["retry-after"] == "60"
@@ -91,7 +84,7 @@ def test_the_wait_is_told_in_real_seconds(
         assert client.get("labels").status_code == 200
 
 
-def test_refused_credentials_carry_no_figures(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_refused_credentials_carry_no_figures(serve: Serve) -> None:
     with serve(forbid=["tasks/search"]) as (_, client):
         for response in (
             client.post("tasks/search"),
@@ -101,7 +94,7 @@ def test_refused_credentials_carry_no_figures(serve: Callable[..., AbstractConte
             assert not [name for name in response.headers if "usage" in name or "rate-limit" in name]
 
 
-def test_an_unlimited_window_is_an_empty_header(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_an_unlimited_window_is_an_empty_header(serve: Serve) -> None:
     with serve(contacts=10) as (sandbox, client):
         person = sandbox.world.people.person(0).person_id
         headers = client.get(f"people/{person}").headers
@@ -145,7 +138,7 @@ def test_of_several_full_windows_the_longest_is_told(fake_time: FakeTime) -> Non
     assert refusal.value.retry_after == (DAY - HOUR - MINUTE) // 1000
 
 
-def test_the_usage_report_tells_the_windows_truly(serve: Callable[..., AbstractContextManager[Served]]) -> None:
+def test_the_usage_report_tells_the_windows_truly(serve: Serve) -> None:
     with serve() as (sandbox, client):
         for _ in range(3):
             client.post("contacts/search")

@@ -13,10 +13,9 @@ from apollo_sandbox import Sandbox, Settings
 from .client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterable
 
-    from .conftest import Served
+    from .conftest import Serve, Served
 
 _Z = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _OFFSET = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00")
@@ -126,7 +125,7 @@ def test_instants_are_written_in_several_ways(
 
 
 def test_deals_may_carry_their_creation_as_they_used_to(
-    serve: Callable[..., AbstractContextManager[Served]],
+    serve: Serve,
 ) -> None:
     with serve(deal_created_field="created_at", contacts=100) as (_, client):
         for row in client.read("opportunities/search")["opportunities"]:
