@@ -20,7 +20,7 @@ from typing_extensions import override
 from tap_apollo import schemas
 from tap_apollo.client import MAX_TRIES, ApolloClient
 from tap_apollo.errors import ApolloError, CredentialsError, ForbiddenError
-from tap_apollo.paging import FilterIgnoredError, OnePage, Page, PageRequest
+from tap_apollo.paging import FilterIgnoredError, Page, PageRequest, WholePages
 from tap_apollo.rate_limits import WaitTooLongError
 from tap_apollo.reading import LookAhead, Outlook, Reading
 from tap_apollo.records import RecordShaper
@@ -159,7 +159,8 @@ class ApolloStream(ApolloClient):
 
     def read_page(self, reply: Any) -> Page:  # noqa: ANN401
         """Return the page in a reply: for a list that comes whole, all of its rows."""
-        return Page(self.read_records(reply))
+        records = self.read_records(reply)
+        return Page(records, total=len(records))
 
     def read_records(self, reply: Any) -> list[Record]:  # noqa: ANN401
         """Return the rows of a reply.
@@ -176,7 +177,7 @@ class ApolloStream(ApolloClient):
 
     def new_walk(self, context: Context | None) -> Walk:  # noqa: ARG002
         """Return the walk that reads the stream."""
-        return OnePage()
+        return WholePages()
 
     def page_limit(self, context: Context | None) -> int | None:  # noqa: ARG002
         """Return the most pages to read."""

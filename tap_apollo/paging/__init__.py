@@ -9,7 +9,7 @@ between runs.
 from tap_apollo.paging.marks import Frontier, Mark, TimeMark, digest
 from tap_apollo.paging.memory import ListMemory, StateError, WindowMemory
 from tap_apollo.paging.pages import DISPLAY_LIMIT, PER_PAGE, Page, PageRequest, Record
-from tap_apollo.paging.walks import FilterIgnoredError, Listing, ListWalk, OnePage, Outcome, Stop, Walk
+from tap_apollo.paging.walks import FilterIgnoredError, Listing, ListWalk, Outcome, Stop, Walk, WholePages
 from tap_apollo.paging.windows import EVERYTHING, DateWindow, WindowedListing, WindowStop, WindowWalk
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "ListWalk",
     "Listing",
     "Mark",
-    "OnePage",
     "Outcome",
     "Page",
     "PageRequest",
@@ -32,6 +31,7 @@ __all__ = [
     "Stop",
     "TimeMark",
     "Walk",
+    "WholePages",
     "WindowMemory",
     "WindowStop",
     "WindowWalk",

@@ -151,25 +151,26 @@ class Walk(Protocol):
         """Return pages likely to be wanted after the one just yielded; none if their order of service matters."""
 
 
-class OnePage:
-    """The walk of a list that comes whole, or, asked for no page, of nothing."""
+class WholePages:
+    """The walk through a number of pages, each whole by itself; one that could not be read has no total."""
 
     restarted = ""
 
-    def __init__(self, pages: int = 1) -> None:
-        """Ask for one page, or for none."""
-        self._pages = pages
+    def __init__(self, count: int = 1) -> None:
+        """Ask for so many pages: one of a list that comes whole."""
+        self._count = count
 
     def pages(self) -> Pages:
         """Walk: see the module."""
-        seen = 0
-        for _ in range(self._pages):
-            page = yield PageRequest()
+        seen, complete = 0, True
+        for number in range(1, self._count + 1):
+            page = yield PageRequest(number)
             seen += len(page.records)
-        return Outcome(seen, seen, verified=True, settles=seen > 0)
+            complete = complete and page.total is not None
+        return Outcome(seen, seen if complete else None, verified=complete, settles=complete and seen > 0)
 
     def ahead(self, count: int) -> list[PageRequest]:  # noqa: ARG002
-        """Return nothing: there is one page."""
+        """Return nothing: there are few."""
         return []
 
 

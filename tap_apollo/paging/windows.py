@@ -12,7 +12,7 @@ from tap_apollo.paging.reader import ListReader, Tally
 from tap_apollo.paging.walks import REREADS, WITNESSES, Filters, Outcome, none_to_cut_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping
+    from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 
     from tap_apollo.paging.walks import Pages
 
@@ -110,6 +110,7 @@ class WindowWalk:
         self._whole = EVERYTHING if span.first == FLOOR else span
         self._todo = deque(stop.windows if stop else [self._whole])
         self._last: tuple[str, ...] = ()
+        self._cut = False  # whether it reads a part of a day, within which no run can go on
         if stop and stop.windows[-1].last < span.last:
             self._todo.append(DateWindow(stop.windows[-1].last + _DAY, span.last))
         self._stop = stop
@@ -172,50 +173,28 @@ class WindowWalk:
         for filters in cuts:
             fits = yield from self._fits({**self._listing.window(window), **filters}, rows)
             whole = whole and fits
-        if total is not None and len(rows) < total:
-            whole = False
-        if not whole:
-            yield from self._fits(self._listing.window(window), rows, as_far_as_it_goes=True)
+        if not whole or (total is not None and len(rows) < total):
+            yield from self._as_far_as_it_goes(self._listing.window(window), rows)
             self._missing += max(1, (total or 0) - len(rows))
             limit = f"{self._listing.display_limit:,}"
             self._shortfalls.append(f"{window.first} has more records than the {limit} that Apollo shows of one list")
 
-    def _fits(
-        self,
-        parameters: Mapping[str, Any],
-        rows: Tally | None = None,
-        *,
-        as_far_as_it_goes: bool = False,
-    ) -> Generator[PageRequest, Page, bool]:
-        """Read a window if Apollo can show all of it, or as far as it goes, and return whether it could."""
-        plain, rows = rows is None, Tally() if rows is None else rows
+    def _fits(self, parameters: Mapping[str, Any], rows: Tally | None = None) -> Generator[PageRequest, Page, bool]:
+        """Read a window, or a cut of one, if Apollo can show all of it, and return whether it can.
+
+        If its rows do not add up to its total, it is read again, as a list is.
+
+        Args:
+            parameters: The filters that select it.
+            rows: What is seen of the day that it is a cut of; None for a window.
+        """
+        self._cut, rows = rows is not None, Tally() if rows is None else rows
         before = len(rows)
         stop, self._stop = self._stop, None
         for attempt in range(1 + REREADS):
             self._reader = self._new_reader(parameters, rows, stop=stop, careful=attempt > 0)
-            pages = 0
-            while request := self._reader.next_request():
-                page = yield request
-                ids = tuple(row["id"] for row in page.records)
-                self._last = ids[-WITNESSES:] if plain else ()
-                self._reader.take(page)
-                self._deliver(page)
-                pages += 1
-                if pages == 1 and stop and stop.witnesses and not {*ids} & {*stop.witnesses}:
-                    self.restarted = "the records that the last run read last are not where it was stopped"
-                    self._todo = deque([self._todo[0], self._whole])  # the first is taken off as done
-                    return True
-                if as_far_as_it_goes:
-                    continue
-                if page.total is not None and page.total > self._listing.display_limit:
-                    return False
-                if page.total is None and pages == PROBE_AFTER and not self._reader.done:
-                    per_page = self._listing.per_page
-                    page = yield PageRequest(self._listing.display_limit // per_page, per_page, parameters)
-                    if page.records:
-                        self._deliver(page)
-                        return False
-            if self._reader.out_of_reach:
+            fits = yield from self._read(parameters, stop)
+            if not fits:
                 return False
             if stop or self._reader.total is None or len(rows) - before >= self._reader.total:
                 return True
@@ -224,13 +203,60 @@ class WindowWalk:
         self._shortfalls.append(f"{missing:,} of {self._reader.total:,} records of one window cannot be reached")
         return True
 
+    def _read(self, parameters: Mapping[str, Any], stop: WindowStop | None) -> Generator[PageRequest, Page, bool]:
+        """Read on to the end, unless there is more than Apollo can show, and return whether it can show all."""
+        pages = 0
+        while request := self._reader.next_request():
+            page = yield request
+            pages += 1
+            seen_before = stop is None or pages > 1 or not stop.witnesses or self._holds_any(page, stop.witnesses)
+            self._take(page)
+            if not seen_before:
+                self.restarted = "the records that the last run read last are not where it was stopped"
+                self._todo = deque([self._todo[0], self._whole])  # the first is taken off as done
+                return True
+            if page.total is not None and page.total > self._listing.display_limit:
+                return False
+            if page.total is None and pages == PROBE_AFTER and not self._reader.done:
+                past_the_limit = yield from self._probe(parameters)
+                if past_the_limit:
+                    return False
+        return not self._reader.out_of_reach
+
+    def _probe(self, parameters: Mapping[str, Any]) -> Generator[PageRequest, Page, bool]:
+        """Look whether a window that tells no total reaches as far as the last page that Apollo shows."""
+        per_page = self._listing.per_page
+        page = yield PageRequest(self._listing.display_limit // per_page, per_page, parameters)
+        reaches = bool(page.records)
+        self._deliver(page)
+        return reaches
+
+    def _as_far_as_it_goes(self, parameters: Mapping[str, Any], rows: Tally) -> Generator[PageRequest, Page, None]:
+        """Read what Apollo shows of a window that is too long."""
+        self._cut = True
+        self._reader = self._new_reader(parameters, rows)
+        while request := self._reader.next_request():
+            page = yield request
+            self._take(page)
+
+    def _take(self, page: Page) -> None:
+        """Take up a page that the reader asked for, and deliver what is new."""
+        self._last = () if self._cut else tuple(row["id"] for row in page.records[-WITNESSES:])
+        self._reader.take(page)
+        self._deliver(page)
+
     def _count(self, total: int | None) -> None:
         """Add a window to the total, which is known only if every window's is."""
         self._total = None if total is None or self._total is None else self._total + total
 
     def _deliver(self, page: Page) -> None:
-        self.recognized = self.recognized or any(row["id"] in self._witnesses for row in page.records)
+        """Leave on a page only what was not delivered before."""
+        self.recognized = self.recognized or self._holds_any(page, self._witnesses)
         page.records = self._tally.fresh(page.records)
+
+    @staticmethod
+    def _holds_any(page: Page, ids: Collection[str]) -> bool:
+        return any(row["id"] in ids for row in page.records)
 
     def _new_reader(
         self,

@@ -11,7 +11,7 @@ from singer_sdk.exceptions import RetriableAPIError
 from typing_extensions import override
 
 from tap_apollo.errors import RequestError
-from tap_apollo.paging import Outcome, Page, PageRequest
+from tap_apollo.paging import Page, PageRequest, WholePages
 from tap_apollo.reading import Outlook
 from tap_apollo.records import now
 from tap_apollo.stream import UNKNOWN_FORM, ApolloStream
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_apollo.paging import Walk
-    from tap_apollo.paging.walks import Pages
 
     #: The groups that a figure belongs to, as the reply describes them, by their dimensions.
     Place = Mapping[str, Mapping[str, Any]]
@@ -118,29 +117,6 @@ class Report:
                     }
 
 
-class ReportsWalk:
-    """The walk through the reports: a page is a report, and one that could not be read has no total."""
-
-    restarted = ""
-
-    def __init__(self, reports: int) -> None:
-        """Ask for so many reports."""
-        self._reports = reports
-
-    def pages(self) -> Pages:
-        """Walk: see ``Walk``."""
-        seen, complete = 0, True
-        for number in range(1, self._reports + 1):
-            page = yield PageRequest(number)
-            seen += len(page.records)
-            complete = complete and page.total is not None
-        return Outcome(seen, seen if complete else None, verified=complete, settles=complete and seen > 0)
-
-    def ahead(self, count: int) -> list[PageRequest]:  # noqa: ARG002
-        """Return nothing: five requests an hour leave none to ask for ahead."""
-        return []
-
-
 class AnalyticsReports(ApolloStream):
     """The cells of each report in ``analytics_reports``; without reports nothing is asked.
 
@@ -162,7 +138,7 @@ class AnalyticsReports(ApolloStream):
         names = [report.name for report in reports]
         first = names.index(self.stream_state[NEXT]) if self.stream_state.get(NEXT) in names else 0
         self._reports = [*reports[first:], *reports[:first]]
-        return ReportsWalk(len(reports))
+        return WholePages(len(reports))
 
     @override
     def page_parameters(self, request: PageRequest) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from tap_apollo.paging import (
     FilterIgnoredError,
     Listing,
     ListWalk,
-    OnePage,
     Page,
+    WholePages,
     digest,
 )
 from tap_apollo.paging.windows import FLOOR
@@ -62,7 +62,7 @@ class People(PagedStream):
     @override
     def new_walk(self, context: Context | None) -> Walk:
         if context is None:  # what the SDK passes when there are no partitions
-            return OnePage(pages=0)
+            return WholePages(0)
         filters = nested(self._searches[context["search"]]["filters"])
         return ListWalk(Listing(filters, display_limit=self.display_limit))
 

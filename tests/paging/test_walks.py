@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from tap_apollo.paging import FilterIgnoredError, OnePage, Page
+from tap_apollo.paging import FilterIgnoredError, Page, WholePages
 from tests.paging.model import ACCOUNTS, CONTACTS, DEALS, Kind, Reader, Server
 
 
@@ -257,8 +257,8 @@ def test_the_state_of_another_account_is_not_trusted(kind: Kind, pages: int | No
 def test_a_list_without_rows_and_a_list_that_comes_whole() -> None:
     assert Reader(Server()).run() == 1
     with pytest.raises(StopIteration):
-        next(OnePage(pages=0).pages())
-    pages = OnePage().pages()
+        next(WholePages(0).pages())
+    pages = WholePages().pages()
     next(pages)
     with pytest.raises(StopIteration) as end:
         pages.send(Page([{"id": "1"}, {"id": "2"}]))
