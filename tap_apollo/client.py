@@ -15,6 +15,8 @@ from typing_extensions import override
 from tap_apollo.errors import (
     ApolloError,
     CredentialsError,
+    ForbiddenError,
+    PassingError,
     RateLimitedError,
     decode,
     never_connected,
@@ -106,7 +108,7 @@ class ApolloClient(RESTStream[None]):
             return f"the missing scope is {self.oauth_scope}; authorize the app again with it"
         if self.scope is None:
             return "only a master key may; use one"
-        return f"the missing scope is {self.scope}; give the key that scope, use a master key"
+        return f"the missing scope is {self.scope}; give the key that scope or use a master key"
 
     def ask(self, parameters: Mapping[str, Any], path: str | None = None) -> Any:  # noqa: ANN401
         """Send a request, again if a fault may pass, and return the reply.
@@ -135,7 +137,7 @@ class ApolloClient(RESTStream[None]):
                     self.run.lanes.answered()  # somebody is there: let the other streams try
                     raise
                 self.run.report.fatal = ApolloError(
-                    f"Apollo cannot be reached at {self.url_base}: check the setting `api_url` and the network.",
+                    f"Apollo cannot be reached at {self.url_base}: check `api_url` and the network.",
                 )
                 raise self.run.report.fatal from error
 
@@ -181,9 +183,9 @@ class ApolloClient(RESTStream[None]):
                     raise
                 else:
                     return response
-        raise ApolloError(
-            f"Apollo refuses {self.endpoint} for its rate limit {MAX_REFUSALS} times in a row: does another client of "
-            "the team use it up?",
+        raise PassingError(
+            f"Apollo refused {self.endpoint} for its rate limit {MAX_REFUSALS} times in a row: another client of the "
+            "team may be using it up; the stream api_usage_stats shows how much is used.",
         )
 
     def _send(self, request: requests.PreparedRequest) -> requests.Response:
@@ -255,7 +257,8 @@ class ApolloClient(RESTStream[None]):
         if isinstance(error, RetriableAPIError):
             return str(error)
         if isinstance(error, requests.Timeout):
-            return f"no answer within {self.timeout} s (`request_timeout`)"
+            setting = "" if self.run.discovering else " (`request_timeout`)"
+            return f"no answer within {self.timeout:,} s{setting}"
         return "the connection broke"
 
     def waits_too_long(self, error: WaitTooLongError) -> str:
@@ -276,7 +279,7 @@ class ApolloClient(RESTStream[None]):
         try:
             yield
         except ApolloError as error:
-            if error is self.run.report.fatal:
+            if error is self.run.report.fatal or isinstance(error, ForbiddenError):  # which says it by itself
                 raise
             raise type(error)(f"{self.endpoint} is needed, and cannot be read: {error.message}") from error
         except (RetriableAPIError, requests.RequestException) as error:

@@ -16,6 +16,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from tap_apollo.records import timestamp
+from tap_apollo.report import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -57,6 +58,10 @@ class Price:
     def units(self) -> str:
         """The unit's plural."""
         return "people" if self.unit == "person" else f"{self.unit}s"
+
+    def counted(self, number: int) -> str:
+        """Return a number of units, as users read it."""
+        return f"{number:,} {self.unit if number == 1 else self.units}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,13 +207,13 @@ class Ledger:
         parts = [f"`credit_budget` is {limits.budget:,}"]
         if limits.per_cycle is not None:
             parts.append(
-                f"of `credit_budget_per_cycle` {limits.per_cycle - self.in_cycle:,} of {limits.per_cycle:,} are left"
+                f"{max(0, limits.per_cycle - self.in_cycle):,} of {limits.per_cycle:,} credits of "
+                "`credit_budget_per_cycle` are left"
             )
         if self.balance is None:
             parts.append("the team's balance is unknown")
         else:
-            kept = f", of which `credit_reserve` keeps {limits.reserve:,}" if limits.reserve else ""
-            parts.append(f"the team has {self.balance:,} credits left{kept}")
+            parts.append(self._left_of_the_balance)
         return f"{'; '.join(parts)}."
 
     def write_to(self, state: TapState, about_to_cost: int = 0) -> None:
@@ -282,6 +287,8 @@ class Ledger:
         """
         if self._exhausted:
             raise LimitReachedError("Apollo says that the team's credits are used up")
+        if not self.limits.budget:
+            raise LimitReachedError("`credit_budget` is 0: set it to the most credits that a sync may spend")
         rooms = [(room - self._reserved, text) for room, text in self._rooms()]
         room, text = min(rooms)
         if room < price:
@@ -290,14 +297,19 @@ class Ledger:
 
     def _rooms(self) -> Iterator[tuple[int, str]]:
         limits = self.limits
-        yield limits.budget - self.total, f"`credit_budget` is {limits.budget:,}, of which {self.total:,} are spent"
+        text = f"{self.total:,} of {counted(limits.budget, 'credit')} of `credit_budget` are spent"
+        yield limits.budget - self.total, text
         if limits.per_cycle is not None:
             spent = self._spending.total
-            text = f"`credit_budget_per_cycle` is {limits.per_cycle:,}, of which {spent:,} are spent"
+            text = f"{spent:,} of {counted(limits.per_cycle, 'credit')} of `credit_budget_per_cycle` are spent"
             yield limits.per_cycle - spent, text
         if self.balance is not None:
-            kept = f", of which `credit_reserve` keeps {limits.reserve:,}" if limits.reserve else ""
-            yield self.balance - limits.reserve, f"the team has {self.balance:,} credits left{kept}"
+            yield self.balance - limits.reserve, self._left_of_the_balance
+
+    @property
+    def _left_of_the_balance(self) -> str:
+        kept = f", and `credit_reserve` is {self.limits.reserve:,}" if self.limits.reserve else ""
+        return f"the team has {counted(self.balance or 0, 'credit')} left{kept}"
 
 
 @dataclasses.dataclass

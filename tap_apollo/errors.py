@@ -36,6 +36,10 @@ class ForbiddenError(ApolloError):
     """The key or the plan does not give access to this endpoint: the other streams can still be read."""
 
 
+class PassingError(ApolloError):
+    """What may have passed when the tap runs again."""
+
+
 class RequestError(ApolloError):
     """Apollo refuses this request, and would refuse it again."""
 
@@ -139,18 +143,23 @@ def raise_for_reply(response: requests.Response, endpoint: str, remedy: str, cre
     if status == HTTPStatus.FORBIDDEN and _is_html(response):
         raise TransientError("refused by the proxy in front of Apollo (403 with an HTML page)", response)
     if "paid plans" in str(reply.get("message")) or status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise ForbiddenError(f"the team's Apollo plan does not include {endpoint} ({status}): upgrade or deselect it.")
+        raise ForbiddenError(f"the team's Apollo plan does not include {endpoint} ({status}): upgrade it.")
     if status == HTTPStatus.FORBIDDEN or code == "API_INACCESSIBLE":
-        raise ForbiddenError(f"the credentials may not read {endpoint} ({status}): {remedy}, or deselect it.")
+        raise ForbiddenError(f"the credentials may not read {endpoint} ({status}): {remedy}.")
     if status < HTTPStatus.BAD_REQUEST:
         raise RedirectError(f"{endpoint} answers with a redirect ({status}), which is not followed: check `api_url`.")
     said = str(reply.get("error") or reply.get("message") or reply.get("error_message") or "").lower()
     if "credits" in said or "CREDITS" in str(code):  # older replies have no code: the word is all there is
-        raise OutOfCreditsError(f"the team has not enough credits left for {endpoint} ({status}).")
+        raise OutOfCreditsError(
+            f"the team does not have enough credits for {endpoint} ({status}): wait for the next billing cycle, or buy "
+            "credits.",
+        )
+    hint = ": check `api_url`" if status == HTTPStatus.NOT_FOUND and "{" not in endpoint else ""
     named_nothing = reply and status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}  # not a page of the proxy's
     if named_nothing or code == "invalid_request_id" or any(words in said for words in _GONE):
-        raise GoneError(f"Apollo has not what the request to {endpoint} names ({status}).", code)
-    raise RequestError(f"Apollo refuses the request to {endpoint} ({status}{f', {code}' if code else ''}){_why(said)}.")
+        raise GoneError(f"Apollo does not have what {endpoint} was asked for ({status}){hint}.", code)
+    named = f", {code}" if code and re.fullmatch(r"[\w.-]{1,40}", str(code), re.ASCII) else ""
+    raise RequestError(f"Apollo refuses the request to {endpoint} ({status}{named}){_why(said) or hint}.")
 
 
 def _why(said: str) -> str:

@@ -14,6 +14,8 @@ from singer_sdk.exceptions import RetriableAPIError
 from tap_apollo.credits import LimitReachedError
 from tap_apollo.errors import ApolloError, CredentialsError, ForbiddenError
 from tap_apollo.rate_limits import NAMES, WaitTooLongError, seconds_for
+from tap_apollo.report import counted
+from tap_apollo.stream import UNKNOWN_FORM
 from tap_apollo.streams import CREDIT_STREAMS
 from tap_apollo.streams.credit import CreditStream
 
@@ -152,11 +154,11 @@ class Plan:
 
     def _sums(self) -> Iterator[str]:
         least = "at least " if self.at_least else ""
-        yield f"In all {least}{self.requests:,} requests, {least}{self.minutes:,} min."
+        yield f"In all {least}{counted(self.requests, 'request')}, {least}{self.minutes:,} min."
         if self.ledger is None:
             yield "No selected stream costs credits."
             return
-        yield f"At most {self.credits:,} credits. {self.ledger.allowance()}"
+        yield f"At most {counted(self.credits, 'credit')}. {self.ledger.allowance()}"
 
 
 def make_plan(streams: Iterable[ApolloStream], run: Run) -> Plan:
@@ -189,6 +191,8 @@ def _plan(stream: ApolloStream, run: Run) -> StreamPlan:
         problem = error.message
     except WaitTooLongError as error:
         problem = f"{stream.waits_too_long(error)}."
+    except UNKNOWN_FORM as error:
+        problem = stream.unknown_form(error)
     except (RetriableAPIError, requests.RequestException) as error:
         problem = f"{stream.describe(error)}."
     windows = run.limiter.readings(stream.path)

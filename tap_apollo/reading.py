@@ -68,6 +68,11 @@ class Reading:
         self.pages = 0
         self.outcome: Outcome | None = None
 
+    @property
+    def limited(self) -> bool:
+        """Whether the limit ended it."""
+        return self.outcome is None and self.pages == self._limit
+
     def __iter__(self) -> Iterator[list[Record]]:
         """Read: whoever asks for the next page has delivered the rows of the one before."""
         steps = self.walk.pages()

@@ -32,16 +32,23 @@ class SyncReport:
 
     def forbidden(self, stream: str, reason: str) -> None:
         """Note a stream that the key may not read: skipped, a failure under ``strict``."""
-        self._note(stream, f"Stream {stream} was skipped: {reason}")
+        self._note(stream, f"Stream {stream} was skipped: {reason} Or deselect the stream.")
 
     def incomplete(self, stream: str, reason: str) -> None:
         """Note a stream of which records are missing: a failure under ``strict``."""
         self._note(stream, f"Stream {stream} is incomplete: {reason}.")
 
-    def failed(self, stream: str, reason: str) -> None:
-        """Note a stream that ended early: always a failure."""
+    def failed(self, stream: str, reason: str, *, may_pass: bool = False) -> None:
+        """Note a stream that ended early: always a failure.
+
+        Args:
+            stream: Its name.
+            reason: Why, a sentence.
+            may_pass: Whether another run may do better with nothing changed.
+        """
         self._failures.append(stream)
-        self._logger.error("Stream %s failed: %s What it wrote before stays valid; run again.", stream, reason)
+        again = "; run again" if may_pass else ""
+        self._logger.error("Stream %s failed: %s What it wrote before is valid%s.", stream, reason, again)
 
     def raise_for_failures(self) -> None:
         """End the run with an error if anything in the report calls for one.
@@ -53,7 +60,7 @@ class SyncReport:
             raise self.fatal
         if self._failures:
             names = ", ".join(dict.fromkeys(self._failures))
-            msg = f"The sync did not do all it was asked: see the messages above on {names}."
+            msg = f"The sync is not complete: see the messages above on {names}."
             raise SyncError(msg)
 
     def _note(self, stream: str, message: str) -> None:

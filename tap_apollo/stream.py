@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import enum
 import functools
+import logging
 import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
@@ -19,7 +20,7 @@ from typing_extensions import override
 
 from tap_apollo import schemas
 from tap_apollo.client import MAX_TRIES, ApolloClient
-from tap_apollo.errors import ApolloError, CredentialsError, ForbiddenError
+from tap_apollo.errors import ApolloError, CredentialsError, ForbiddenError, PassingError
 from tap_apollo.paging import FilterIgnoredError, Page, PageRequest, WholePages
 from tap_apollo.rate_limits import WaitTooLongError
 from tap_apollo.reading import LookAhead, Outlook, Reading
@@ -246,9 +247,11 @@ class ApolloStream(ApolloClient):
         walk, outcome, pages = self._reading.walk, self._reading.outcome, self._reading.pages
         self.walk_ended(walk, outcome)
         if walk.restarted:
-            self.logger.warning("%s: %s; read it from its first record.", self.name, walk.restarted)
+            self.logger.warning("%s: %s; reading everything.", self.name, walk.restarted)
+        if outcome is None and not pages:
+            return  # what kept it from the first page was said
         if outcome is None:
-            records = f"{counted(delivered, 'record')}, stopped before the end"
+            records = f"{counted(delivered, 'record')}, not read to the end"
         elif outcome.verified or outcome.missing:
             records = f"{min(outcome.seen, outcome.total or 0):,} of {counted(outcome.total or 0, 'record')}"
         elif outcome.whole:
@@ -256,6 +259,21 @@ class ApolloStream(ApolloClient):
         else:
             records = f"{counted(delivered, 'record')}, all that is new"
         self.sum_up(seconds, records, counted(pages, "request"))
+        if self._reading.limited:
+            self.page_limit_reached()
+
+    def page_limit_reached(self) -> None:
+        """Say that the page limit ended the reading."""
+        self.limited(f"`max_pages.{self.name}` is {self.max_pages:,}", "the rest of the list")
+
+    def limited(self, limit: str, left: str) -> None:
+        """Say that a limit ended the reading.
+
+        Args:
+            limit: Which, and where it stands.
+            left: What the next run has to do.
+        """
+        self.logger.warning("%s stopped at a limit: %s. Left for the next run: %s.", self.name, limit, left)
 
     def sum_up(self, seconds: float, *parts: str) -> None:
         """Say in one line what came of the stream."""
@@ -273,15 +291,17 @@ class ApolloStream(ApolloClient):
             report.forbidden(self.name, error.message)
         except ApolloError as error:
             if error is not report.fatal:
-                report.failed(self.name, error.message)
+                report.failed(self.name, error.message, may_pass=isinstance(error, PassingError))
         except WaitTooLongError as error:
             report.incomplete(self.name, self.waits_too_long(error))
         except FilterIgnoredError as error:
-            report.failed(self.name, f"Apollo ignores the filter {error}: rather nothing than the wrong records.")
+            report.failed(
+                self.name, f"Apollo ignores the filter {error}: nothing is loaded rather than the wrong records."
+            )
         except UNKNOWN_FORM as error:
-            report.failed(self.name, f"{self.endpoint} gave a reply of an unknown form ({type(error).__name__}).")
+            report.failed(self.name, f"{self.unknown_form(error)} Update tap-apollo, or deselect the stream.")
         except (RetriableAPIError, requests.RequestException) as error:
-            report.failed(self.name, f"{self.describe(error)}, {MAX_TRIES} times in a row.")
+            report.failed(self.name, f"{self.describe(error)}, {MAX_TRIES} times in a row.", may_pass=True)
 
     def shaped(self, row: Record, context: Context | None) -> Record:  # noqa: ARG002
         """Return a row as it goes to the warehouse."""
@@ -319,6 +339,12 @@ class ApolloStream(ApolloClient):
     def _increment_stream_state(self, latest_record: Record, *, context: Context | None = None) -> None:
         """Leave the state alone: it changes when what a request brought is written, not with each record."""
 
+    @override
+    def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
+        """Log what the SDK says, but not of a trial that it ended in an error: it ends itself, after one record."""
+        if not (self.run.trial and level == logging.ERROR):
+            super().log(message, *args, level=level, **kwargs)
+
     def write_state(self) -> None:
         """Write a STATE: what was written before it stands."""
         self._tap.state_writer.write_state(self.tap_state)
@@ -338,7 +364,10 @@ class ApolloStream(ApolloClient):
         if self._stream_version is None or not self.selected:
             return
         if self._shares_its_table():
-            self.logger.warning("%s: nothing is dropped, as another stream goes by the same name.", self.name)
+            self.logger.warning(
+                "%s: `detect_deletes` has no effect, as `stream_maps` lets another stream into the same table.",
+                self.name,
+            )
             return
         self._write_activate_version_message(self._stream_version)
 
@@ -348,6 +377,10 @@ class ApolloStream(ApolloClient):
         names = {one.stream_alias for one in maps[self.name]}
         others = (other for other in self._tap.streams.values() if other is not self and other.selected)
         return any(one.stream_alias in names for other in others for one in maps[other.name])
+
+    def unknown_form(self, error: Exception) -> str:
+        """Say that a reply cannot be read."""
+        return f"{self.endpoint} gave a reply of an unknown form ({type(error).__name__})."
 
     # Other streams
 

@@ -295,8 +295,8 @@ class TestAirflow:
         assert last_exception(printed) == (
             "AirflowException: `meltano run tap-apollo target-duckdb` ended with exit code 1: Extractor failed.\n"
             "tap-apollo: Stream tasks was skipped: the credentials may not read tasks/search (403): the missing scope "
-            "is api/v1/tasks/search; give the key that scope, use a master key, or deselect it.\n"
-            "tap-apollo: The sync did not do all it was asked: see the messages above on tasks."
+            "is api/v1/tasks/search; give the key that scope or use a master key. Or deselect the stream.\n"
+            "tap-apollo: The sync is not complete: see the messages above on tasks."
         )
         assert last_exception(printed) in PAGE
         assert own.settings.api_key not in printed

@@ -309,7 +309,7 @@ class TestWhatGoesWrong:
         [line] = warnings(caplog)
         assert line == (
             "Stream analytics_reports failed: the report `bad`: Apollo refuses the request to reports/sync_report "
-            "(400): it names a metric that Apollo does not know. What it wrote before stays valid; run again."
+            "(400): it names a metric that Apollo does not know. What it wrote before is valid."
         )
         assert not run.state["bookmarks"][STREAM]
         read(own, report("first"), report("last"))
@@ -370,7 +370,9 @@ class TestWhatGoesWrong:
         run = read(own, report("odd", "num_oddities", group_by=BY_USER), report("even"))
         assert isinstance(run.error, SyncError)
         assert [row["report"] for row in run.records[STREAM]] == ["even"]
-        assert any("the report `odd`: the reply is of an unknown form" in line for line in warnings(caplog))
+        assert any(
+            "the report `odd`: reports/sync_report gave a reply of an unknown form" in line for line in warnings(caplog)
+        )
 
     def test_cells_that_are_gone_are_dropped_unless_a_report_was_refused(self, own: Sandbox) -> None:
         good, bad = report("good"), report("bad", "luck")
@@ -442,7 +444,7 @@ class TestPace:
 
     @pytest.mark.parametrize(
         ("names", "records", "note"),
-        [("", 0, "`analytics_reports` names none"), ("abcdefg", None, "not tried: Apollo allows 5 an hour")],
+        [("", 0, "`analytics_reports` names none"), ("abcdefg", None, "not tried: Apollo allows 5 reports an hour")],
     )
     def test_a_plan_tells_the_requests_and_uses_up_none(
         self, own: Sandbox, names: str, records: int | None, note: str

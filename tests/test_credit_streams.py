@@ -23,6 +23,7 @@ from tap_apollo.errors import ApolloError, SyncError, decode
 from tap_apollo.run import Run
 from tap_apollo.streams import CREDIT_STREAMS, credit
 from tap_apollo.streams.conversations import ConversationExports
+from tap_apollo.streams.tolerance import MOST_FAILURES
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, _Keep, config_for, sync
 from tests.test_resume import Seconds
@@ -271,7 +272,14 @@ def test_stopped_again_and_again_it_buys_everything_once(
 ) -> None:
     if limit == "credit_budget":
         budget = 7 if stream == "person_details" else 3 if stream == "people_enrichment" else 2
-        runs = chain(own, stream, caplog, limit=f"`credit_budget` is {budget}", most=budget, credit_budget=budget)
+        runs = chain(
+            own,
+            stream,
+            caplog,
+            limit=f"{budget} of {budget} credits of `credit_budget` are spent",
+            most=budget,
+            credit_budget=budget,
+        )
     else:
         pages = 7 if stream == "person_details" else 1 if stream == "people_enrichment" else 2
         named = f"`max_pages.{stream}` is {pages}"
@@ -290,9 +298,9 @@ def test_the_cycle_limit_holds_over_runs(own: Sandbox, caplog: pytest.LogCapture
         assert run.error is None
         state = run.state
     assert own.ledger.credits_spent == 8
-    assert "`credit_budget_per_cycle` is 8, of which 8 are spent" in limits_said(caplog)[-1]
-    assert "27 people and the rest of people" in limits_said(caplog)[0]
-    assert "Left for the next run: the rest of people." in limits_said(caplog)[-1]
+    assert "8 of 8 credits of `credit_budget_per_cycle` are spent" in limits_said(caplog)[-1]
+    assert "27 people and the records of people that are not read yet" in limits_said(caplog)[0]
+    assert "Left for the next run: the records of people that are not read yet." in limits_said(caplog)[-1]
     later = buy(own, "person_details", state=state, credit_budget_per_cycle=10)
     assert len(later.records["person_details"]) == 2
 
@@ -310,7 +318,7 @@ def test_the_reserve_is_not_touched(caplog: pytest.LogCaptureFixture) -> None:
         run = buy(team, "person_details", credit_reserve=43)
         assert run.error is None
         assert team.ledger.credits_spent == 7
-        assert "the team has 43 credits left, of which `credit_reserve` keeps 43" in limits_said(caplog)[-1]
+        assert "the team has 43 credits left, and `credit_reserve` is 43" in limits_said(caplog)[-1]
         assert "23 people" in limits_said(caplog)[-1]
         assert len(buy(team, "person_details", state=run.state, credit_reserve=41).records["person_details"]) == 2
         assert team.ledger.credits_spent == 9
@@ -366,7 +374,7 @@ def test_filters_that_apollo_ignores_cost_one_page_and_never_again(
         assert not run.records["organizations"]
         state = run.state
     assert own.ledger.credits_spent == requests(own, "organizations") == 1
-    assert "Apollo ignores the filter of the search `a`" in caplog.text
+    assert "Apollo ignores the filters of the search `a`" in caplog.text
 
 
 def test_companies_that_a_search_found_are_bought_in_full(own: Sandbox) -> None:
@@ -415,11 +423,48 @@ class TestGoneAndUnknown:
         assert run.error is None
         assert own.ledger.credits_spent == booked(run.state) == 1
         for stream in ("organization_details", "person_details"):
-            assert f"{stream}: Apollo does not have 1 of what was asked for." in caplog.messages
+            units = CREDIT_STREAMS[stream].price.units
+            assert f"{stream}: Apollo does not know 1 of the {units} that were asked for." in caplog.messages
         again = buy(own, "organization_details", "person_details", **settings, state=run.state)
         assert again.error is None
         assert requests(own, "organization_details") == 2
         assert requests(own, "person_details") == 1
+
+    def test_one_that_apollo_refuses_keeps_no_other_from_being_bought(
+        self, own: Sandbox, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        own.faults.add("status", status=422, action=PAYS_AT["organization_details"], after=2, times=1)
+        first = buy(own, "organization_details")
+        assert isinstance(first.error, SyncError)
+        assert len(first.ids("organization_details")) == own.ledger.credits_spent == booked(first.state) == 5
+        line = "Stream organization_details failed: 1 organization could not be asked for, as Apollo refuses it."
+        assert any(message.startswith(line) for message in caplog.messages)
+        second = buy(own, "organization_details", state=first.state)
+        assert second.error is None
+        bought = [*first.ids("organization_details"), *second.ids("organization_details")]
+        assert sorted(bought) == sorted(companies(own))
+            companies(own)
+        )
+        assert max(charged(own).values()) == 1
+
+    def test_a_batch_that_apollo_refuses_is_bought_one_by_one(self, own: Sandbox) -> None:
+        domains = [own.world.people.company(serial).domain for serial in range(6)]
+        own.faults.add("status", status=422, action=PAYS_AT["organization_enrichment"], times=2)
+        first = buy(own, "organization_enrichment", domains=domains)
+        assert isinstance(first.error, SyncError)
+        assert own.ledger.credits_spent == booked(first.state) == len(first.records["organization_enrichment"])
+        second = buy(own, "organization_enrichment", domains=domains, state=first.state)
+        assert second.error is None
+        assert len(second.records["organization_enrichment"]) == 1
+        assert max(charged(own).values()) == 1
+
+    @pytest.mark.parametrize("stream", ["organization_details", "organization_enrichment", "person_details"])
+    def test_where_apollo_refuses_all_it_is_soon_given_up(self, own: Sandbox, stream: str) -> None:
+        own.faults.add("status", status=422, action=PAYS_AT[stream])
+        run = buy(own, stream, person_ids=people(own))
+        assert isinstance(run.error, SyncError)
+        assert requests(own, stream) <= MOST_FAILURES + 1
+        assert own.ledger.credits_spent == booked(run.state) == 0
 
     def test_what_is_not_matched_is_free_and_not_asked_for_again(self, own: Sandbox) -> None:
         details = [{"email": "nobody@example.test"}, {"id": people(own)[0]}, {"id": people(own)[0]}]
@@ -699,7 +744,7 @@ class TestExports:
             run = buy(team, "conversation_exports", state=state)
             assert run.error is None
             assert not run.state["bookmarks"]["conversation_exports"]["pending"]
-            assert "was paid for and never became ready" in caplog.text
+            assert "was not ready after 7 days and is given up" in caplog.text
 
 
 class TestNews:
@@ -893,7 +938,7 @@ class TestFaults:
         assert len(run.records["person_details"]) == 29
         assert booked(run.state) == 30
         assert own.ledger.credits_spent <= 30
-        assert "`credit_budget` is 30, of which 30 are spent" in limits_said(caplog)[0]
+        assert "30 of 30 credits of `credit_budget` are spent" in limits_said(caplog)[0]
         last = buy(own, "person_details", state=run.state, credit_budget=1)
         assert len(last.records["person_details"]) == 1
 

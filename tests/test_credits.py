@@ -194,9 +194,12 @@ def test_what_is_on_its_way_counts_as_spent_until_it_is_known() -> None:
 @pytest.mark.parametrize(
     ("limits", "named"),
     [
-        ({"budget": 0}, "`credit_budget` is 0, of which 0 are spent, and the next request may cost 9"),
-        ({"budget": 99, "per_cycle": 8}, "`credit_budget_per_cycle` is 8, of which 0 are spent"),
-        ({"budget": 99, "balance": 1_008, "reserve": 1_000}, "1,008 credits left, of which `credit_reserve` keeps"),
+        ({"budget": 0}, "`credit_budget` is 0: set it"),
+        (
+            {"budget": 99, "per_cycle": 8},
+            "0 of 8 credits of `credit_budget_per_cycle` are spent, and the next",
+        ),
+        ({"budget": 99, "balance": 1_008, "reserve": 1_000}, "1,008 credits left, and `credit_reserve` is 1,000"),
         ({"budget": 99, "balance": 8}, "the team has 8 credits left, and"),
     ],
 )

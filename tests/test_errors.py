@@ -112,7 +112,7 @@ UPGRADE = "<a href='https://app.apollo.io/#/settings/plans/upgrade'>Upgrade your
     ],
 )
 def test_a_want_of_credits_is_known_in_every_shape(body: Any) -> None:
-    with pytest.raises(OutOfCreditsError, match=r"not enough credits left for people/show \(422\)") as raised:
+    with pytest.raises(OutOfCreditsError, match=r"not have enough credits for people/show \(422\)") as raised:
         raise_for_reply(reply(422, body), "people/show", "ask for it", "api_key")
     assert PRIVATE not in str(raised.value)
     assert never_arrived(raised.value)

@@ -194,7 +194,7 @@ class TestCustomFieldDefinitions:
         assert run.error is None
         assert len({*run.ids("contacts")}) == 150
         assert not any(record.get("custom_fields") for record in run.records["contacts"])
-        assert any("custom_fields stay null" in line for line in warnings(caplog))
+        assert any("`custom_fields` is null" in line for line in warnings(caplog))
 
     def test_failing_they_fail_the_stream_before_a_record_goes_out_without(self, own: Sandbox) -> None:
         own.faults.add("status", action="typed_custom_fields/index", status=500)
@@ -287,5 +287,45 @@ def test_a_list_past_the_display_limit_is_read_as_far_as_it_goes_and_said(
         run = sync(sandbox, "tasks")
         assert len(run.records["tasks"]) == 200
         assert run.error is None
-        assert any("tasks is incomplete: 50 of 250 records cannot be reached" in line for line in warnings(caplog))
+        said = "tasks is incomplete: 50 of 250 records were not read, as Apollo shows 200 of one list."
+        assert any(said in line for line in warnings(caplog))
         assert isinstance(sync(sandbox, "tasks", strict=True).error, SyncError)
+
+
+def test_a_page_limit_that_ends_a_list_is_said(own: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    said = "contacts stopped at a limit: `max_pages.contacts` is 1. Left for the next run: the rest of the list."
+    state = sync(own, "contacts", max_pages={"contacts": 1}).state
+    assert warnings(caplog) == [said]
+    caplog.clear()
+    sync(own, "contacts", state=state, max_pages={"contacts": 100})
+    assert not warnings(caplog)
+
+
+def test_a_page_limit_of_people_is_said_if_it_is_the_streams(own: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    searches = [{"name": "a", "filters": {"person_titles": ["e"]}, "max_pages": 1}]
+    sync(own, "people", people_searches=searches)
+    assert not warnings(caplog)
+    sync(own, "people", people_searches=searches, max_pages={"people": 1})
+    said = "people stopped at a limit: `max_pages.people` is 1. The next run reads the same pages."
+    assert warnings(caplog) == [said]
+
+
+def test_a_stream_that_never_began_is_not_summed_up(own: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    own.faults.add("status", status=422, action="tasks/search", times=1)
+    sync(own, "tasks", "users")
+    assert [line for line in warnings(caplog) if line.startswith("Stream tasks failed")]
+    assert not any(line.startswith("tasks: ") for line in caplog.messages)
+    assert any(line.startswith("users: ") for line in caplog.messages)
+
+
+def test_a_fault_that_may_pass_is_to_be_tried_again_and_another_is_not(
+    own: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    own.faults.add("status", status=503, action="tasks/search")
+    own.faults.add("status", status=422, action="users/search")
+    sync(own, "tasks", "users")
+    (passes,) = [line for line in warnings(caplog) if line.startswith("Stream tasks failed")]
+    (stays,) = [line for line in warnings(caplog) if line.startswith("Stream users failed")]
+    assert passes.endswith("What it wrote before is valid; run again.")
+    assert stays.endswith("What it wrote before is valid.")

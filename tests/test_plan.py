@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
+from tap_apollo import client
+from tap_apollo.errors import decode
 from tap_apollo.rate_limits import DAY, HOUR, MINUTE, WindowState, read_windows, seconds_for
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tap_apollo.tap import TapApollo
@@ -52,6 +54,15 @@ def test_the_plan_names_the_missing_scope_of_free_streams_and_of_those_that_cost
     assert "api/v1/people/show" in streams["person_details"]["problem"]
 
 
+def test_a_stream_whose_reply_is_of_an_unknown_form_hides_no_other(
+    own: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "decode", lambda response: {} if "users/search" in response.url else decode(response))
+    streams = planned(own)["streams"]
+    assert streams["users"]["problem"] == "users/search gave a reply of an unknown form (KeyError)."
+    assert streams["contacts"]["records"] == 850
+
+
 @pytest.mark.parametrize("streams", [("contacts",), ("accounts",), ("deals",), ("calls",), ("users",), ("people",)])
 def test_a_sync_takes_what_the_plan_says(streams: tuple[str, ...]) -> None:
     with Sandbox(Settings(contacts=850, now="real", tie_size=1)).serve() as sandbox:
@@ -92,7 +103,7 @@ def test_credits_are_planned_at_their_worst_within_the_limits(own: Sandbox) -> N
     small = planned(own, **buying, credit_budget=7)
     assert small["credits"] == 7
     assert small["streams"]["organization_enrichment"]["requests"] == 1
-    assert small["streams"]["organization_enrichment"]["note"] == "credits for 7 of 25"
+    assert small["streams"]["organization_enrichment"]["note"] == "credits for 7 of 25 organizations"
     assert planned(own, **buying, credit_budget=100, credit_budget_per_cycle=9)["credits"] == 9
     assert planned(own, **buying, credit_budget=100, credit_reserve=9_999)["credits"] == 1
     assert planned(own, **buying)["credits"] == 0
@@ -163,8 +174,8 @@ def test_the_command_prints_a_table_that_ends_with_the_sums(tmp_path: Path, own:
     contacts = next(line for line in table.splitlines() if line.startswith("contacts "))
     assert contacts.split()[1:6] == ["yes", "850", "9", "<1", "0"]
     assert sums.splitlines()[1] == (
-        "At most 40 credits. `credit_budget` is 40; of `credit_budget_per_cycle` 300 of 300 are left; "
-        "the team has 10,000 credits left, of which `credit_reserve` keeps 100."
+        "At most 40 credits. `credit_budget` is 40; 300 of 300 credits of `credit_budget_per_cycle` are left; "
+        "the team has 10,000 credits left, and `credit_reserve` is 100."
     )
     assert "METRIC" not in done.stderr
 
@@ -191,5 +202,5 @@ def test_an_apollo_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
     done = tap("--plan", config=config, folder=tmp_path)
     assert done.returncode == 1
     assert last_line(done) == (
-        "Error: Apollo cannot be reached at http://127.0.0.1:9/api/v1: check the setting `api_url` and the network."
+        "Error: Apollo cannot be reached at http://127.0.0.1:9/api/v1: check `api_url` and the network."
     )

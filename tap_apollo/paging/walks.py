@@ -351,8 +351,9 @@ class ListWalk:
             settles = whole and known and seen == total and seen > 0 and not self._tally.fell
             return Outcome(seen, total, verified=verified, settles=settles)
         missing = total - seen
-        shortfall = f"{missing:,} of {total:,} records cannot be reached"
         capped = self._reader.out_of_reach or bool(self._part)
+        why = f"not read, as Apollo shows {self._listing.display_limit:,} of one list" if capped else "not found"
+        shortfall = f"{missing:,} of {total:,} records were {why}"
         return Outcome(seen, total, missing=missing, shortfall=shortfall, capped=capped)
 
     # Slices, for a list that is longer than Apollo shows
@@ -417,7 +418,7 @@ class ListWalk:
             while request := self._reader.next_request():
                 page = yield request
                 if not page.filtered and whole and (page.total or 0) >= whole:
-                    raise FilterIgnoredError(part)
+                    raise FilterIgnoredError(f"`{part.split('=', maxsplit=1)[0]}`, by which the list is cut")
                 self._reader.take(page)
                 page.records = self._tally.fresh(page.records)
                 if len(rows) >= (page.total or 0) or (self._too_long(page.total) and "/" not in part):

@@ -200,7 +200,9 @@ class WindowWalk:
                 return True
         missing = (self._reader.total or 0) - len(rows)
         self._missing += missing
-        self._shortfalls.append(f"{missing:,} of {self._reader.total:,} records of one window cannot be reached")
+        window = self._todo[0]
+        days = "" if window == EVERYTHING else f" from {window.first} to {window.last}"
+        self._shortfalls.append(f"{missing:,} of {self._reader.total:,} records{days} were not found")
         return True
 
     def _read(self, parameters: Mapping[str, Any], stop: WindowStop | None) -> Generator[PageRequest, Page, bool]:

@@ -159,7 +159,7 @@ class AnalyticsReports(ApolloStream):
         except RequestError as error:
             return self._refused(report, error.message)
         except UNKNOWN_FORM as error:
-            return self._refused(report, f"the reply is of an unknown form ({type(error).__name__}).")
+            return self._refused(report, self.unknown_form(error))
         except (RetriableAPIError, requests.RequestException):
             self._begin_next_run_at(request.number)  # after it: it may fail for ever, and the others be read
             raise
@@ -179,7 +179,7 @@ class AnalyticsReports(ApolloStream):
         reports = len(self.config["analytics_reports"])
         if not reports:
             return Outlook(0, requests=0, note="`analytics_reports` names none")
-        return Outlook(None, reports, note="not tried: Apollo allows 5 an hour, more wait for the next")
+        return Outlook(None, reports, note="not tried: Apollo allows 5 reports an hour")
 
     def _refused(self, report: Report, reason: str) -> Page:
         self.run.report.failed(self.name, f"the report `{report.name}`: {reason}")

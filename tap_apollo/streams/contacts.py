@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from tap_apollo.paging import Listing
+from tap_apollo.report import counted
 from tap_apollo.stream import ApolloStream
 from tap_apollo.streams.base import NewestFirstStream, cut_by
 from tap_apollo.streams.custom_fields import CustomFieldsMixin
@@ -142,13 +143,14 @@ class ContactSequenceActivity(PerRecordStream):
     def rows_about(self, records: list[Record], parent: ResumableStream) -> list[Record]:
         """Ask for a contact's events, and where that may not be all, sequence by sequence."""
         contact = records[0]
-        events = self._events(contact["id"])
+        events, cut = self._events(contact["id"]), False
         if len(events) == self.most_events:
             sequences = (one["emailer_campaign_id"] for one in filter(None, contact["contact_campaign_statuses"]))
             for sequence_id in dict.fromkeys(sequences):
                 more = self._events(contact["id"], sequence_id=sequence_id)
-                self._cut += len(more) == self.most_events
+                cut = cut or len(more) == self.most_events
                 events += more
+            self._cut += cut
         rows = ({"contact_id": contact["id"], **event, **_filled(event)} for event in events)
         return [*{tuple(row.get(name) for name in self.primary_keys): row for row in rows}.values()]
 
@@ -159,7 +161,8 @@ class ContactSequenceActivity(PerRecordStream):
     def ended(self, delivered: int, seconds: float) -> None:
         super().ended(delivered, seconds)
         if self._cut:
-            text = f"{self._cut:,} times there were more than the {self.most_events} events that Apollo shows"
+            contacts = counted(self._cut, "contact")
+            text = f"of {contacts} Apollo shows only the latest {self.most_events} events in one sequence"
             self.run.report.incomplete(self.name, text)
 
 

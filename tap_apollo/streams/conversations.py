@@ -187,7 +187,8 @@ class ConversationExports(CreditStream):
             age = self.today - datetime.date.fromisoformat(order["requested_at"][:10])
             if age.days > self.kept:
                 del pending[export_id]
-                self.logger.warning("%s: the export %s was paid for and never became ready.", self.name, export_id)
+                text = "%s: the export %s, paid for on %s, was not ready after %d days and is given up: ask Apollo."
+                self.logger.warning(text, self.name, export_id, order["requested_at"][:10], self.kept)
             else:
                 self.logger.info("%s: the export %s is not ready; the next run asks again.", self.name, export_id)
             return

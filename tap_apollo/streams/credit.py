@@ -16,12 +16,21 @@ from singer_sdk import metrics
 from typing_extensions import override
 
 from tap_apollo.credits import LimitReachedError, Price, Purchases
-from tap_apollo.errors import ApolloError, GoneError, OutOfCreditsError, RequestError, decode, never_arrived
+from tap_apollo.errors import (
+    ApolloError,
+    GoneError,
+    OutOfCreditsError,
+    RedirectError,
+    RequestError,
+    decode,
+    never_arrived,
+)
 from tap_apollo.reading import Outlook, Reading
 from tap_apollo.records import now
 from tap_apollo.report import counted
 from tap_apollo.stream import UNKNOWN_FORM, ApolloStream, Metric
 from tap_apollo.streams.base import ResumableStream
+from tap_apollo.streams.tolerance import Tolerance
 
 if TYPE_CHECKING:
     import datetime
@@ -70,7 +79,7 @@ class CreditStream(ApolloStream):
     def __init__(self, tap: Tap, run: Run) -> None:
         """Bind the stream to its tap and to the run that it is part of."""
         super().__init__(tap, run)
-        self._limits: list[str] = []
+        self._limits: list[tuple[str, str]] = []
 
     def purchases(self) -> Iterator[list[Record]]:
         """Yield the rows of each charged request; whoever asks for the next has written them."""
@@ -119,7 +128,8 @@ class CreditStream(ApolloStream):
         except LimitReachedError:
             affordable = 0
         if affordable < units:
-            requests_wanted, note = math.ceil(affordable / self.price.batch), f"credits for {affordable:,} of {units:,}"
+            requests_wanted = math.ceil(affordable / self.price.batch)
+            note = f"credits for {affordable:,} of {self.price.counted(units)}"
         return Outlook(None, requests_wanted, at_least, units * self.unit_price, note)
 
     # One request
@@ -176,7 +186,10 @@ class CreditStream(ApolloStream):
             return self._worst
         if cost > self._worst:
             self.logger.warning(
-                "%s: Apollo charged %d credits where %d were thought to be the most.", self.name, cost, self._worst
+                "%s: Apollo charged %s for a request that should cost %s at most: compare with your plan's prices.",
+                self.name,
+                counted(cost, "credit"),
+                f"{self._worst:,}",
             )
         return cost
 
@@ -200,10 +213,10 @@ class CreditStream(ApolloStream):
             self.check_state()
             yield from self.purchases()
         except LimitReachedError as reached:
-            self.limited(f"{reached}")
+            self.note_limit(f"{reached}")
         except OutOfCreditsError:
             self.ledger.exhaust()
-            self.limited("Apollo says that the team's credits are used up")
+            self.note_limit("Apollo says that the team's credits are used up")
 
     @override
     def ended(self, delivered: int, seconds: float) -> None:
@@ -213,8 +226,8 @@ class CreditStream(ApolloStream):
         self.checkpoint()
         spent = self.ledger.spent[self.name]
         self.sum_up(seconds, counted(delivered, "record"), counted(self._requests, "request"), counted(spent, "credit"))
-        for limit in self._limits:
-            self.logger.warning("%s stopped at a limit: %s", self.name, limit)
+        for limit, left in self._limits:
+            self.limited(limit, left)
         point = metrics.Point("counter", Metric.CREDITS_SPENT, spent, {metrics.Tag.STREAM: self.name})  # type: ignore[arg-type]
         metrics.log(self.metrics_logger, point)
 
@@ -222,9 +235,9 @@ class CreditStream(ApolloStream):
         """Say that something that was to be bought cannot be known."""
         self.run.report.incomplete(self.name, reason)
 
-    def limited(self, limit: str) -> None:
+    def note_limit(self, limit: str) -> None:
         """Note a limit that was reached, and what is left to do."""
-        self._limits.append(f"{limit}. Left for the next run: {self.left or 'what it had not come to'}.")
+        self._limits.append((limit, self.left or "what it had not come to"))
 
     def check_state(self) -> None:
         """Make sure that the state tells what was bought.
@@ -287,6 +300,11 @@ class Wanted:
 class RecordCreditStream(CreditStream):
     """A stream that buys records one by one, or several a request, each once."""
 
+    def __init__(self, tap: Tap, run: Run) -> None:
+        """Bind the stream to its tap and to the run that it is part of."""
+        super().__init__(tap, run)
+        self._tolerance = Tolerance()
+
     def given(self) -> list[Wanted] | None:
         """Return what the settings name; None if they leave it to another stream's records."""
         return None
@@ -324,26 +342,48 @@ class RecordCreditStream(CreditStream):
     @override
     def purchases(self) -> Iterator[list[Record]]:
         bought = self.remembered()
-        gone = 0
-        try:
-            for some in self.wanted():
-                todo = list({one.key: one for one in some if not any(key in bought for key in one.keys)}.values())
-                while todo:
-                    self.left = f"{len(todo):,} {self.price.units}{self.beyond}"
-                    size = min(self.price.batch, self.allow(self.unit_price))
-                    batch, todo = todo[:size], todo[size:]
-                    try:
-                        rows = self.rows_of(self.buy_batch(batch, len(batch) * self.unit_price), batch)
-                    except GoneError:
-                        if self.price.batch > 1:  # that cannot be said of ten
-                            raise
-                        gone += 1
-                        rows = []
+        for some in self.wanted():
+            todo = list({one.key: one for one in some if not any(key in bought for key in one.keys)}.values())
+            while todo:
+                self.left = f"{self.price.counted(len(todo))}{self.beyond}"
+                size = min(self.price.batch, self.allow(self.unit_price))
+                batch, todo = todo[:size], todo[size:]
+                for part, rows in self._answers_to(batch):
                     yield rows
-                    bought.add(self.asked(batch, rows))
-        finally:
+                    bought.add(self.asked(part, rows))
+
+    def _answers_to(self, batch: list[Wanted]) -> Iterator[tuple[list[Wanted], list[Record]]]:
+        """Buy some records; if Apollo refuses that, which is free, buy one by one: only some may be why.
+
+        Yields:
+            What was asked for in one request, and its rows; what is refused by itself is counted, and not yielded.
+        """
+        try:
+            rows = self.rows_of(self.buy_batch(batch, len(batch) * self.unit_price), batch)
+        except (OutOfCreditsError, RedirectError):
+            raise
+        except RequestError as error:
+            if len(batch) > 1:
+                for one in batch:
+                    yield from self._answers_to([one])
+                return
+            gone = isinstance(error, GoneError) and self.price.batch == 1  # else the endpoint says it, not the record
+            self._tolerance.note(error if gone else RequestError(error.message))
             if gone:
-                self.logger.warning("%s: Apollo does not have %s of what was asked for.", self.name, f"{gone:,}")
+                yield batch, []
+        else:
+            self._tolerance.note_read()
+            yield batch, rows
+
+    @override
+    def ended(self, delivered: int, seconds: float) -> None:
+        super().ended(delivered, seconds)
+        if self._tolerance.gone:
+            text = "%s: Apollo does not know %s of the %s that were asked for."
+            self.logger.warning(text, self.name, f"{self._tolerance.gone:,}", self.price.units)
+        if self._tolerance.failed and not self._tolerance.gave_up:  # else that was said
+            text = f"{self.price.counted(self._tolerance.failed)} could not be asked for, as Apollo refuses it."
+            self.run.report.failed(self.name, text, may_pass=True)
 
     @override
     def to_buy(self) -> tuple[int, bool]:
@@ -386,8 +426,8 @@ def read_for(buyer: CreditStream, source: ApolloStream) -> Iterator[list[Record]
         with source.needed():
             return source.fetch(request)
 
-    buyer.left = f"the rest of {source.name}"
-    buyer.beyond = f" and {buyer.left}"
+    unread = buyer.left = f"the records of {source.name} that are not read yet"
+    buyer.beyond = f" and {unread}"
     contexts: Iterable[Context | None] = source.partitions or (None,)
     for context in contexts:
         walk = source.new_walk(context)
@@ -395,7 +435,7 @@ def read_for(buyer: CreditStream, source: ApolloStream) -> Iterator[list[Record]
         for rows in reading:
             yield rows
             source.page_delivered(rows)
-            buyer.left = f"the rest of {source.name}"
+            buyer.left = unread
         if reading.outcome and reading.outcome.shortfall:
             buyer.miss(f"{source.name}: {reading.outcome.shortfall}")
         if reading.outcome and isinstance(source, ResumableStream):

@@ -62,5 +62,5 @@ class CustomFieldsMixin(ApolloStream):
             return CustomFieldLabels(self.lookup(CustomFields), self.modality)
         except ForbiddenError as error:
             hint = "set `custom_fields` to raw to do without"
-            self.logger.warning("%s: custom_fields stay null: %s Or %s.", self.name, error.message, hint)
+            self.logger.warning("%s: `custom_fields` is null: %s Or %s.", self.name, error.message, hint)
             return None

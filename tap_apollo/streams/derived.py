@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import override
 
@@ -27,13 +27,17 @@ class DerivedStream(ApolloStream):
 
     _written = 0
 
+    @property
+    def _parent(self) -> str:
+        return cast("str", cast("Any", self.parent_stream_type).name)
+
     def derive(self, record: Record) -> Iterable[Record]:
         """Return the rows that a record of the parent holds."""
         raise NotImplementedError
 
     @override
     def outlook(self) -> Outlook:
-        return Outlook(None, requests=0, note="comes with its parent")
+        return Outlook(None, requests=0, note=f"comes with {self._parent}")
 
     def open(self) -> None:
         """Announce the stream; to be called before the first record."""
@@ -48,4 +52,4 @@ class DerivedStream(ApolloStream):
 
     def close(self) -> None:
         """Sum up; to be called after the last record."""
-        self.logger.info("%s: %s, with their parents", self.name, counted(self._written, "record"))
+        self.logger.info("%s: %s, out of %s", self.name, counted(self._written, "record"), self._parent)

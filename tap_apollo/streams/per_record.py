@@ -24,14 +24,17 @@ from tap_apollo.records import is_bookmark
 from tap_apollo.report import counted
 from tap_apollo.stream import UNKNOWN_FORM, ApolloStream
 from tap_apollo.streams.base import WALK
+from tap_apollo.streams.tolerance import Tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Container, Generator, Iterable, Iterator, Mapping
 
+    from singer_sdk import Tap
     from singer_sdk.helpers.types import Context, Record
 
     from tap_apollo.paging import Page, PageRequest
     from tap_apollo.reading import Exchange
+    from tap_apollo.run import Run
     from tap_apollo.streams.base import ResumableStream
 
 #: Where a stream's state holds its place in each parent, and there, what was asked about.
@@ -42,9 +45,6 @@ _PLACE = (WALK, "replication_key", "replication_key_value")
 
 #: Requests after which a STATE comes although the page of parents is not done.
 STATE_EVERY = 10
-
-#: Records in a row that cannot be read, until the stream fails.
-MOST_FAILURES = 5
 
 
 class Asked:
@@ -114,10 +114,12 @@ class PerRecordStream(ApolloStream):
     batch: ClassVar[int] = 1
 
     _requests = 0
-    _gone = 0
-    _failed = 0
-    _failed_in_a_row = 0
     _limited = False
+
+    def __init__(self, tap: Tap, run: Run) -> None:
+        """Bind the stream to its tap and to the run that it is part of."""
+        super().__init__(tap, run)
+        self._tolerance = Tolerance()
 
     def asks_about(self, record: Record) -> bool:  # noqa: ARG002
         """Return whether Apollo can have anything about a record."""
@@ -171,17 +173,17 @@ class PerRecordStream(ApolloStream):
         If some could not be read, the next run reads the parent from where this one began: it knows the others.
         """
         place = {name: copy.deepcopy(parent.place[name]) for name in _PLACE if name in parent.place}
-        failed = self._failed
+        failed = self._tolerance.failed
         try:
             yield from self._rows_of_one_walk(parent)
         finally:
-            if self._failed > failed:
+            if self._tolerance.failed > failed:
                 for name in _PLACE:
                     parent.place.pop(name, None)
                 parent.place.update(place)
 
     def _rows_of_one_walk(self, parent: ResumableStream) -> Iterator[list[Record]]:
-        asked, failed = Asked(parent), self._failed
+        asked, failed = Asked(parent), self._tolerance.failed
         reading = Reading(parent.new_walk(None), functools.partial(_needed, parent), parent.page_limit(None))
         keep, comes_again = dict[str, None](), isinstance(reading.walk, ListWalk)
         for records in reading:
@@ -196,7 +198,7 @@ class PerRecordStream(ApolloStream):
         if reading.outcome:
             if reading.outcome.shortfall:
                 self.run.report.incomplete(self.name, f"{parent.name}: {reading.outcome.shortfall}")
-            if self._failed > failed:
+            if self._tolerance.failed > failed:
                 return
             parent.remember(reading.walk, reading.outcome)
             if not (parent.resumed and self.remembers_all_of(parent)):
@@ -228,9 +230,9 @@ class PerRecordStream(ApolloStream):
                 self.write_state()
                 covered_by_state = self._requests
             keys = todo[start : start + self.batch_of(parent)]
-            failed = self._failed
+            failed = self._tolerance.failed
             yield self._rows([wanted[key] for key in keys], parent)
-            if self._failed == failed:
+            if self._tolerance.failed == failed:
                 asked.add(keys)
         return True
 
@@ -245,7 +247,9 @@ class PerRecordStream(ApolloStream):
             place = places.setdefault(parent.name, {})
             if not isinstance(place, dict) or not is_bookmark(place.get("replication_key_value")):
                 places[parent.name] = {}
-                self.logger.warning("%s: the state of %s cannot be used; asking anew.", self.name, parent.name)
+                self.logger.warning(
+                    "%s: its state of %s cannot be used; asking about all of them.", self.name, parent.name
+                )
             parent.borrow(places[parent.name], self.full_refresh_days)
             yield parent
 
@@ -262,32 +266,27 @@ class PerRecordStream(ApolloStream):
         except (RequestError, RetriableAPIError, *UNKNOWN_FORM) as error:
             if len(records) > 1:
                 return [row for record in records for row in self._rows([record], parent)]
-            if isinstance(error, GoneError):
-                self._gone += 1
-                return []
-            self._failed += 1
-            self._failed_in_a_row += 1
-            if self._failed_in_a_row == MOST_FAILURES:  # it is not the records
-                raise
+            self._tolerance.note(error)
             return []
-        self._failed_in_a_row = 0
+        self._tolerance.note_read()
         return rows
 
     @property
     def _parent_names(self) -> str:
-        return " and ".join(cast("Any", parent).name for parent in self.parents)
+        *others, last = (cast("Any", parent).name for parent in self.parents)
+        return f"{', '.join(others)} and {last}" if others else last
 
     @override
     def ended(self, delivered: int, seconds: float) -> None:
         names = self._parent_names
-        if self._failed and self._failed_in_a_row < MOST_FAILURES:  # else that was said
-            text = f"{self._failed:,} of {names} could not be asked about; the next run asks again."
-            self.run.report.failed(self.name, text)
-        if self._gone:
-            self.logger.warning("%s: %s of %s are not there any more.", self.name, f"{self._gone:,}", names)
+        if self._tolerance.failed and not self._tolerance.gave_up:  # else that was said
+            text = f"{counted(self._tolerance.failed, 'record')} of {names} could not be asked about."
+            self.run.report.failed(self.name, text, may_pass=True)
+        if self._tolerance.gone:
+            gone = counted(self._tolerance.gone, "record")
+            self.logger.warning("%s: Apollo does not have %s of %s any more.", self.name, gone, names)
         if self._limited:
-            text = "%s stopped at `max_pages.%s` (%s); the next run goes on."
-            self.logger.warning(text, self.name, self.name, f"{self.max_pages:,}")
+            self.limited(f"`max_pages.{self.name}` is {self.max_pages:,}", f"the rest of {names}")
         self.sum_up(seconds, f"{counted(delivered, 'record')} about {names}", counted(self._requests, "request"))
 
     # The plan

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from tap_apollo.credits import Price
+from tap_apollo.errors import ApolloError
 from tap_apollo.paging import (
     DISPLAY_LIMIT,
     PER_PAGE,
-    FilterIgnoredError,
     Listing,
     ListWalk,
     Page,
@@ -75,6 +75,13 @@ class People(PagedStream):
         return min((limit for limit in (left, search) if limit is not None), default=None)
 
     @override
+    def page_limit_reached(self) -> None:
+        """Say so of the stream's limit; that of a search is what is wanted of it."""
+        if self._pages_read == self.max_pages:
+            text = "%s stopped at a limit: `max_pages.%s` is %s. The next run reads the same pages."
+            self.logger.warning(text, self.name, self.name, f"{self.max_pages:,}")
+
+    @override
     def page_delivered(self, rows: list[Record]) -> None:
         self._pages_read += 1
 
@@ -82,12 +89,14 @@ class People(PagedStream):
     def outlook(self) -> Outlook:
         """Ask what the first two searches find; of more, at least as much is to come."""
         contexts = self.partitions
+        if not contexts:
+            return Outlook(0, requests=0, note="`people_searches` names none")
         looks = []
         for context in contexts[:2]:
             total = self.fetch(dataclasses.replace(next(self.new_walk(context).pages()), per_page=1)).total or 0
             pages, limit = math.ceil(total / PER_PAGE), self.page_limit(context)
             looks.append((total, pages) if limit is None or pages <= limit else (limit * PER_PAGE, limit))
-        records, requests = (sum(numbers) for numbers in zip(*looks, strict=True)) if looks else (0, 0)
+        records, requests = (sum(numbers) for numbers in zip(*looks, strict=True))
         return Outlook(records, requests, at_least=len(contexts) > len(looks))
 
     @override
@@ -151,10 +160,11 @@ class Organizations(CreditStream):
         pages = 0
         while not place["done"]:
             if place.get("ignored"):
-                raise FilterIgnoredError(f"of the search `{name}` in `organization_searches`")
+                text = f"Apollo ignores the filters of the search `{name}`: correct them in `organization_searches`."
+                raise ApolloError(text)
             self.left = f"the search `{name}` from page {place['next']:,} on"
             if pages == search.get("max_pages"):
-                self.limited(f"`max_pages` of the search `{name}` is {pages:,}")
+                self.note_limit(f"`max_pages` of the search `{name}` is {pages:,}")
                 return
             reply = self.buy({**body, "page": place["next"], "per_page": PER_PAGE}, worst=self.price.credits)
             pages += 1

@@ -138,8 +138,8 @@ class CreditUsageStats(ApolloStream):
             reason = error.message
         except WaitTooLongError as error:
             reason = f"{self.waits_too_long(error)}."
-        except UNKNOWN_FORM:
-            reason = f"{self.endpoint} gave a reply of an unknown form."
+        except UNKNOWN_FORM as error:
+            reason = self.unknown_form(error)
         kept = "`credit_reserve` cannot be kept, and " if self.config["credit_reserve"] else ""
         text = "Credits: the team's balance is unknown: %s Without it %sthe tap goes by its own limits."
         self.logger.warning(text, reason, kept)

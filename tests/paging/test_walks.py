@@ -129,7 +129,7 @@ def test_a_total_that_is_never_met_is_said_after_some_rereading() -> None:
     assert 2 + 3 * 2 <= reader.run() <= 24
     assert reader.outcome is not None
     assert reader.outcome.missing == 3
-    assert reader.outcome.shortfall == "3 of 23 records cannot be reached"
+    assert reader.outcome.shortfall == "3 of 23 records were not found"
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -196,7 +196,7 @@ class TestSlices:
         reader.run(Random(1))
         assert reader.outcome is not None
         assert reader.outcome.missing == 60
-        assert reader.outcome.shortfall == "60 of 260 records cannot be reached"
+        assert reader.outcome.shortfall == "60 of 260 records were not read, as Apollo shows 100 of one list"
 
     def test_an_ignored_filter_is_refused(self) -> None:
         server = Server(stages=3, display_limit=100).fill(250, apart=1)
