@@ -11,6 +11,7 @@ from typing import Any
 
 from apollo_sandbox.clock import SECOND, instant
 
+MOST_PORT = 65_535
 PLANS = ("free", "basic", "professional", "organization", "unlimited")
 DEAL_DATE_STYLES = ("opportunity_created_at", "created_at")
 CREDIT_ERROR_STYLES = ("new", "old")
@@ -100,6 +101,9 @@ class Settings:
         self._at_least(0, "port", *(one.name for one in fields(Sizes)), "credits", "credits_consumed", "latency_ms")
         self._at_least(0, "edits_per_request", "enrichment_seconds", "export_seconds")
         self._at_least(1, "display_limit", "tie_size", "token_lifetime")
+        if self.port > MOST_PORT:
+            message = f"port must be at most {MOST_PORT}, not {self.port}"
+            raise SettingsError(message)
         self._one_of("plan", PLANS)
         self._one_of("deal_created_field", DEAL_DATE_STYLES)
         self._one_of("credit_error", CREDIT_ERROR_STYLES)

@@ -263,11 +263,11 @@ class ApolloClient(RESTStream[None]):
 
     def waits_too_long(self, error: WaitTooLongError) -> str:
         """Say that a rate window is closed for longer than the run may wait."""
+        used_up = f"the rate limit of {error.endpoint} is used up for another {error.seconds:,.0f} s"
+        if self.run.planning or self.run.discovering:
+            return used_up
         limit = self.config["max_wait_seconds"]
-        return (
-            f"the rate limit of {error.endpoint} is used up for another {error.seconds:,.0f} s, longer than "
-            f"`max_wait_seconds` ({limit:,}); the next run goes on"
-        )
+        return f"{used_up}, longer than `max_wait_seconds` ({limit:,}); the next run goes on"
 
     @contextlib.contextmanager
     def needed(self) -> Iterator[None]:

@@ -195,7 +195,7 @@ def _plan(stream: ApolloStream, run: Run) -> StreamPlan:
         problem = stream.unknown_form(error)
     except (RetriableAPIError, requests.RequestException) as error:
         problem = f"{stream.describe(error)}."
-    windows = run.limiter.readings(stream.path)
+    windows = run.limiter.readings(stream.path) or [*(outlook.windows if outlook else ())]
     count = outlook.requests if outlook else 0
     seconds = max(seconds_for(count, windows), count * (time.monotonic() - began)) if count else 0
     return StreamPlan(stream.name, outlook, windows, seconds, problem)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
 
     from tap_apollo.paging import Outcome, Page, PageRequest, Walk
+    from tap_apollo.rate_limits import WindowState
 
     Exchange = tuple[requests.PreparedRequest, requests.Response]
 
@@ -28,6 +29,7 @@ class Outlook:
         at_least: Whether there may be more of both.
         credits: The most that they cost, if nothing limits it.
         note: What else to know, half a sentence.
+        windows: The rate windows of the endpoint, as far as they are known without asking.
     """
 
     records: int | None
@@ -35,6 +37,7 @@ class Outlook:
     at_least: bool = False
     credits: int = 0
     note: str = ""
+    windows: tuple[WindowState, ...] = ()
 
 
 class Reading:

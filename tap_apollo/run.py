@@ -13,7 +13,7 @@ from requests.adapters import HTTPAdapter
 
 from tap_apollo.auth import authenticator
 from tap_apollo.pool import Baton, Lanes
-from tap_apollo.rate_limits import Limiter
+from tap_apollo.rate_limits import MARGIN, MINUTE, Limiter
 from tap_apollo.report import SyncReport
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Run:
         reached: Whether Apollo has answered anything.
         trial: Whether the run only tries the connection: then nothing is bought.
         discovering: Whether the run only discovers: then nothing is waited for.
+        planning: Whether the run only plans: then only the window of a minute is waited for.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Run:
         self.reached = False
         self.trial = False
         self.discovering = False
+        self.planning = False
         self._config = config
         self._logger = logger
         self._open_ledger = open_ledger
@@ -99,7 +101,10 @@ class Run:
     @functools.cached_property
     def limiter(self) -> Limiter:
         """What keeps requests within Apollo's rate windows."""
-        return Limiter(0 if self.discovering else self._config["max_wait_seconds"], self._tell_of_wait)
+        most: float = self._config["max_wait_seconds"]
+        if self.planning or self.discovering:
+            most = min(most, MINUTE + MARGIN if self.planning else 0)
+        return Limiter(most, self._tell_of_wait)
 
     def _tell_of_wait(self, endpoint: str, seconds: float) -> None:
         until = datetime.datetime.now(tz=datetime.timezone.utc) + datetime.timedelta(seconds=seconds)

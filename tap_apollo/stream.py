@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from tap_apollo import schemas
 from tap_apollo.client import MAX_TRIES, ApolloClient
-from tap_apollo.errors import ApolloError, CredentialsError, ForbiddenError, PassingError
+from tap_apollo.errors import ApolloError, CredentialsError, ForbiddenError, PassingError, SettingsError
 from tap_apollo.paging import FilterIgnoredError, Page, PageRequest, WholePages
 from tap_apollo.rate_limits import WaitTooLongError
 from tap_apollo.reading import LookAhead, Outlook, Reading
@@ -326,14 +326,20 @@ class ApolloStream(ApolloClient):
         """
         if self._selects_all is None:
             self._selects_all = all(self.mask.values())
-        if not self._selects_all:
-            yield from super()._generate_record_messages(record)
-            return
-        for stream_map in self.stream_maps:
-            mapped = stream_map.transform(record)
-            if mapped is not None:
-                now = datetime.datetime.now(tz=datetime.timezone.utc)
-                yield RecordMessage(stream_map.stream_alias, mapped, self._stream_version, now)
+        try:
+            if not self._selects_all:
+                yield from super()._generate_record_messages(record)
+                return
+            for stream_map in self.stream_maps:
+                mapped = stream_map.transform(record)
+                if mapped is not None:
+                    now = datetime.datetime.now(tz=datetime.timezone.utc)
+                    yield RecordMessage(stream_map.stream_alias, mapped, self._stream_version, now)
+        except Exception as error:  # noqa: BLE001 - whatever an expression raises; its text may quote the record
+            raise SettingsError(
+                f"Setting `stream_maps`: an expression for {self.name} fails on a record ({type(error).__name__}): "
+                "guard it against null, as in `... if record.get('email') else None`.",
+            ) from None
 
     @override
     def _increment_stream_state(self, latest_record: Record, *, context: Context | None = None) -> None:

@@ -443,11 +443,15 @@ class TestPace:
         assert "reports/sync_report is used up for another" in incomplete[0]
 
     @pytest.mark.parametrize(
-        ("names", "records", "note"),
-        [("", 0, "`analytics_reports` names none"), ("abcdefg", None, "not tried: Apollo allows 5 reports an hour")],
+        ("names", "records", "note", "minutes"),
+        [
+            ("", 0, "`analytics_reports` names none", 0),
+            ("abcde", None, "not tried: Apollo allows 5 reports an hour", 1),
+            ("abcdefghijk", None, "not tried: Apollo allows 5 reports an hour", 120),
+        ],
     )
     def test_a_plan_tells_the_requests_and_uses_up_none(
-        self, own: Sandbox, names: str, records: int | None, note: str
+        self, own: Sandbox, names: str, records: int | None, note: str, minutes: int
     ) -> None:
         tap = TapApollo(config=config_for(own, analytics_reports=[report(name) for name in names]))
         for stream in tap.streams.values():
@@ -455,6 +459,7 @@ class TestPace:
         [plan] = json.loads(tap.plan().to_json())["streams"]
         assert (plan["records"], plan["requests"], plan["credits"]) == (records, len(names), 0)
         assert plan["note"].startswith(note)
+        assert plan["minutes"] == minutes
         assert own.ledger.requests_total == 0
 
 

@@ -443,8 +443,6 @@ class TestGoneAndUnknown:
         assert second.error is None
         bought = [*first.ids("organization_details"), *second.ids("organization_details")]
         assert sorted(bought) == sorted(companies(own))
-            companies(own)
-        )
         assert max(charged(own).values()) == 1
 
     def test_a_batch_that_apollo_refuses_is_bought_one_by_one(self, own: Sandbox) -> None:

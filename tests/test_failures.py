@@ -12,9 +12,10 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo import client
-from tap_apollo.errors import ApolloError, CredentialsError, SyncError, decode
+from tap_apollo.errors import ApolloError, CredentialsError, SettingsError, SyncError, decode
 from tap_apollo.streams.base import PagedStream
 from tap_apollo.streams.contacts import Contacts
+from tap_apollo.tap import TapApollo
 from tests.singer import config_for, sync, sync_with
 
 if TYPE_CHECKING:
@@ -329,3 +330,28 @@ def test_a_fault_that_may_pass_is_to_be_tried_again_and_another_is_not(
     (stays,) = [line for line in warnings(caplog) if line.startswith("Stream users failed")]
     assert passes.endswith("What it wrote before is valid; run again.")
     assert stays.endswith("What it wrote before is valid.")
+
+
+@pytest.mark.parametrize("expression", ["float(email)", "sha256(email)", "emial"])
+@pytest.mark.parametrize("selected", ["all", "some"])
+def test_an_expression_that_fails_is_one_line_without_the_record(
+    own: Sandbox, expression: str, selected: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = TapApollo(config=config_for(own)).catalog_dict
+    for entry in next(one for one in catalog["streams"] if one["stream"] == "contacts")["metadata"]:
+        entry["metadata"]["selected"] = selected == "all" or "title" not in entry["breadcrumb"]
+    run = sync(own, "contacts", stream_maps={"contacts": {"email": expression}}, catalog=catalog)
+    assert isinstance(run.error, SettingsError)
+    assert run.error.message.startswith("Setting `stream_maps`: an expression for contacts fails on a record (")
+    assert "@" not in f"{run.error.message}{caplog.text}{capsys.readouterr().err}"
+
+
+def test_a_plan_does_not_wait_for_a_window_of_an_hour(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with Sandbox(Settings(contacts=250, limit=("contacts/search=0/1/0",))).serve() as sandbox:
+        sync(sandbox, "contacts", max_pages={"contacts": 1}, custom_fields="raw")
+        streams = {one.stream: one for one in TapApollo(config=config_for(sandbox)).plan().streams}
+    problem = "the rate limit of contacts/search is used up for another "
+    assert streams["contacts"].problem.startswith(problem)
+    assert "max_wait" not in streams["contacts"].problem
+    assert streams["accounts"].outlook

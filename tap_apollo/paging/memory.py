@@ -43,12 +43,11 @@ class ListMemory:
     walked_at: datetime.datetime | None = None
 
     def to_state(self) -> dict[str, Any]:
-        """Return the memory as JSON."""
+        """Return the memory as JSON; without stops it says so, as a runner may merge it into one that had some."""
         state: dict[str, Any] = {"version": VERSION, "witnesses": list(self.witnesses)}
+        state["stops"] = [stop.to_state() for stop in self.stops]
         if self.covered:
             state["covered"] = self.covered.to_state()
-        if self.stops:
-            state["stops"] = [stop.to_state() for stop in self.stops]
         if self.walked_at:
             state["walked_at"] = self.walked_at.isoformat(timespec="seconds")
         return state
@@ -93,8 +92,8 @@ class WindowMemory:
     began: str | None = None
 
     def to_state(self) -> dict[str, Any]:
-        """Return the memory as JSON."""
-        state: dict[str, Any] = {"version": VERSION, "witnesses": list(self.witnesses)}
+        """Return the memory as JSON; without a stop it says so, as a runner may merge it into one that had one."""
+        state: dict[str, Any] = {"version": VERSION, "witnesses": list(self.witnesses), "stop": None}
         if self.stop:
             state["stop"] = {
                 "windows": [[f"{window.first}", f"{window.last}"] for window in self.stop.windows],
@@ -129,7 +128,7 @@ class WindowMemory:
                 ),
                 witnesses=_texts(known["witnesses"]),
                 walked_at=_moment(known["walked_at"]) if "walked_at" in known else None,
-                latest=tuple(_pair(row) for row in known.get("latest", ())),
+                latest=tuple(_pair(row) for row in known.get("latest", ())) if stop else (),
                 began=known["began"] if stop and "began" in known and _moment(known["began"]) else None,
             )
 

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from tap_apollo.errors import RequestError
 from tap_apollo.paging import Page, PageRequest, WholePages
+from tap_apollo.rate_limits import HOUR, WindowState
 from tap_apollo.reading import Outlook
 from tap_apollo.records import now
 from tap_apollo.stream import UNKNOWN_FORM, ApolloStream
@@ -42,6 +43,9 @@ TOTALS = ("group_by_total_response", "pivot_group_by_total_response")
 
 #: The key of the group that holds the total, in those parts.
 TOTAL = "total"
+
+#: What Apollo allows (vendor's reference).
+WINDOW = WindowState(HOUR, limit=5, left=5)
 
 #: Where the state holds the name of the report that the next run begins with.
 NEXT = "next"
@@ -179,7 +183,7 @@ class AnalyticsReports(ApolloStream):
         reports = len(self.config["analytics_reports"])
         if not reports:
             return Outlook(0, requests=0, note="`analytics_reports` names none")
-        return Outlook(None, reports, note="not tried: Apollo allows 5 reports an hour")
+        return Outlook(None, reports, note="not tried: Apollo allows 5 reports an hour", windows=(WINDOW,))
 
     def _refused(self, report: Report, reason: str) -> Page:
         self.run.report.failed(self.name, f"the report `{report.name}`: {reason}")

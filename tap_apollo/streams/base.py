@@ -24,6 +24,7 @@ from tap_apollo.paging import (
 )
 from tap_apollo.reading import Outlook
 from tap_apollo.records import timestamp
+from tap_apollo.report import counted
 from tap_apollo.stream import ApolloStream
 
 if TYPE_CHECKING:
@@ -265,7 +266,11 @@ class ListStream(ResumableStream):
         if covered is None:
             return self.expected(below or total)
         new = sum(not covered.covers(row) for row in page.records)
-        return self.expected(new + below, at_least=new == len(page.records) < total)
+        look = self.expected(new + below, at_least=new == len(page.records) < total)
+        most = self.expected(total)
+        if not look.at_least or most.note:
+            return look
+        return dataclasses.replace(look, note=f"at most {total:,} records in {counted(most.requests, 'request')}")
 
 
 class NewestFirstStream(ListStream):

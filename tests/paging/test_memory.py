@@ -50,6 +50,14 @@ def test_what_is_written_is_read() -> None:
     assert ListMemory.from_state(frontier, lambda state: Frontier(state["digests"])).to_state() == frontier
 
 
+def test_where_a_runner_merges_states_the_stop_of_a_walk_does_not_outlive_it() -> None:
+    """As Meltano does after a full refresh: it puts the new state's entries over those of the old."""
+    ended = ListMemory(TimeMark(AT, key), (), ("c",), WHEN)
+    assert not ListMemory.from_state({**LIST, **ended.to_state()}, read_mark).stops
+    by_dates = WindowMemory(None, ("c",), WHEN)
+    assert WindowMemory.from_state({**WINDOW, **by_dates.to_state()}) == by_dates
+
+
 @pytest.mark.parametrize(
     ("state", "reason"),
     [

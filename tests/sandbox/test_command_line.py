@@ -63,6 +63,7 @@ def test_every_setting_has_an_option() -> None:
         (["--limit", "contacts/search=many"], "limit must look like"),
         (["--fault", "kind=earthquake"], "fault kind must be one of"),
         (["--users", "0"], "users must be at least 1"),
+        (["--port", "99999"], "port must be at most 65535"),
         (["--clock-speed", "0"], "clock_speed must be above 0"),
         (["--api-key", ""], "api_key must not be empty"),
     ],
