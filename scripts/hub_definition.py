@@ -49,9 +49,23 @@ def definition() -> dict[str, Any]:
         "capabilities": sorted(told["capabilities"]),
         "supported_python_versions": told["supported_python_versions"],
         "settings_group_validation": CREDENTIALS,
-        "settings": [_setting(name, node) for name, node in told["settings"]["properties"].items()],
+        "settings": [_setting(name, node) for name, node in meltano_settings(told["settings"]["properties"]).items()],
         "select": ["*.*", *(f"!{name}.*" for name, one in sorted(STREAMS.items()) if not one.selected_by_default)],
     }
+
+
+def meltano_settings(properties: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the settings as Meltano is told of them: of a secret object its secret parts, each a setting of its own.
+
+    Meltano 4.4 cannot print an object that is given in meltano.yml and hidden as a whole: `meltano config print` ends
+    in a TypeError, and with `--format=env` the parts come in plain text.
+    """
+    found = {}
+    for name, node in properties.items():
+        parts = {f"{name}.{part}": child for part, child in node.get("properties", {}).items() if child.get("secret")}
+        found[name] = {**node, "secret": node.get("secret", False) and not parts}
+        found.update(parts)
+    return found
 
 
 def _setting(name: str, node: dict[str, Any]) -> dict[str, Any]:

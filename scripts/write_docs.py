@@ -111,8 +111,7 @@ def settings_table() -> str:
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for name, node in SETTINGS["properties"].items():
         default = f"`{json.dumps(node['default'])}`" if "default" in node else ""
-        inside = [inner for inner, child in node.get("properties", {}).items() if child.get("secret")]
-        mark = " (secret)" if node.get("secret") else "".join(f" (`{inner}` is secret)" for inner in inside)
+        mark = " (secret)" if node.get("secret") else ""
         rows.append(f"| `{name}`{mark} | {default} | {node['description']} |")
     return "\n".join(rows)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import requests
 
-from tap_apollo.errors import ApolloError, CredentialsError, SettingsError
+from tap_apollo.errors import CredentialsError, PassingError, SettingsError
 from tap_apollo.settings import DEFAULT_API_URL
 
 if TYPE_CHECKING:
@@ -102,7 +102,10 @@ class OAuth:
         self._failure: CredentialsError | None = None
         self.renewable = bool(self._refresh)
         if self._file and not os.access(self._file.parent, os.W_OK):
-            raise SettingsError("`oauth_token_file` is in a folder that is not there or cannot be written to.")
+            raise SettingsError(
+                "Setting `oauth_token_file` names a file in a folder that is not there or cannot be written to: mend "
+                "that, or name another.",
+            )
         self._load()
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
@@ -151,21 +154,25 @@ class OAuth:
                 raise
             self._access, self._refresh = pair["access_token"], pair["refresh_token"]
             self._ends = time.time() + float(pair.get("expires_in") or 0) if pair.get("expires_in") else None
-            text = "The OAuth tokens were renewed, the old ones are revoked, and the new ones are not kept: %s."
+            text = (
+                "The OAuth tokens were renewed and the new ones are not kept%s, so the next run cannot log in: %s, "
+                "then authorize the app again and set the new `refresh_token`."
+            )
             if new_file is None or self._file is None:
-                self._logger.warning(text, "set `oauth_token_file`, or the next run cannot log in")
+                self._logger.warning(text, "", "set `oauth_token_file`")
                 return
             try:
                 self._save(new_file, self._file)
             except OSError as error:
-                self._logger.error(text, f"`oauth_token_file` cannot be written ({type(error).__name__})")  # noqa: TRY400
+                reason = f", as `oauth_token_file` cannot be written ({type(error).__name__})"
+                self._logger.error(text, reason, "mend that")  # noqa: TRY400
 
     def _ask(self) -> dict[str, Any]:
         """Ask Apollo for a new pair.
 
         Raises:
             CredentialsError: It refuses.
-            ApolloError: It does not answer.
+            PassingError: It does not answer.
         """
         api_url = self._config["api_url"]
         url = TOKEN_URL if api_url == DEFAULT_API_URL else f"{api_url.rstrip('/')}/oauth/token"
@@ -184,17 +191,20 @@ class OAuth:
                 time.sleep(wait)
             pair = reply.json() if reply.ok else {}
         except (requests.RequestException, ValueError) as error:
-            raise ApolloError(f"Apollo gives no new OAuth tokens ({type(error).__name__}): run again.") from None
+            raise PassingError(f"Apollo gave no new OAuth tokens ({type(error).__name__}).") from None
         if not isinstance(pair, dict):
             pair = {}
         if reply.status_code == requests.codes.unauthorized:
-            raise CredentialsError("Apollo does not accept the app's credentials: check `client_id`, `client_secret`.")
+            raise CredentialsError(
+                "Apollo does not accept the credentials of the app (401): check `client_id` and `client_secret`.",
+            )
         if not reply.ok and reply.status_code != requests.codes.bad_request:
-            raise ApolloError(f"Apollo gives no new OAuth tokens ({reply.status_code}): run again.")
+            raise PassingError(f"Apollo gave no new OAuth tokens ({reply.status_code}).")
         if not {"access_token", "refresh_token"} <= pair.keys():
             raise CredentialsError(
-                f"Apollo does not accept the refresh token ({reply.status_code}): each serves once, so another run may "
-                "have used it, as when two share it without a common `oauth_token_file`. Authorize the app again.",
+                f"Apollo does not accept the refresh token ({reply.status_code}), which serves once, and another run "
+                "may have used it: authorize the app again, set the new `refresh_token`, and let all runs share one "
+                "`oauth_token_file`.",
             )
         return dict(pair)
 
@@ -211,8 +221,8 @@ class OAuth:
             )
         except (OSError, LookupError, TypeError, ValueError) as error:
             raise SettingsError(
-                f"`oauth_token_file` holds no tokens of this tap ({type(error).__name__}): remove the file, and "
-                "authorize the app again if its refresh token is lost with it.",
+                f"Setting `oauth_token_file` names a file without tokens of this tap ({type(error).__name__}): remove "
+                "the file, and authorize the app again if its refresh token is lost with it.",
             ) from None
         if origin == self._origin:
             self._access, self._refresh, self._ends = access, refresh, ends
@@ -254,7 +264,8 @@ class OAuth:
                 time.sleep(0.1)
             except OSError as error:
                 raise SettingsError(
-                    f"`oauth_token_file` cannot be written ({type(error).__name__}): check its folder.",
+                    f"Setting `oauth_token_file` names a file that cannot be written ({type(error).__name__}): check "
+                    "its folder.",
                 ) from None
         try:
             yield new_file

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import datetime
 import difflib
+import fnmatch
+import json
 import re
 from typing import TYPE_CHECKING, Any, cast
 
 from jsonschema import Draft7Validator
 
-from tap_apollo.records import timestamp
+from tap_apollo import schemas
+from tap_apollo.records import KINDS, timestamp
 from tap_apollo.settings import CUSTOM_RANGE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from jsonschema import ValidationError
 
@@ -66,6 +69,7 @@ ORGANIZATION_FILTERS = frozenset(
 def problems(
     config: Mapping[str, Any],
     schema: Mapping[str, Any],
+    streams: Collection[str],
     paged: Collection[str],
     credit: Collection[str],
 ) -> list[str]:
@@ -74,53 +78,90 @@ def problems(
     Args:
         config: The settings as given.
         schema: The JSON Schema of all settings, those of the SDK included.
-        paged: The names of the streams that read pages, which `max_pages` and `full_refresh_days` may name.
+        streams: The names of all streams, which `stream_maps` may name.
+        paged: The names of the streams that `max_pages` and `full_refresh_days` may name.
         credit: The names of the streams that cost credits, which `max_pages` and `credit_streams` may name.
     """
-    found = [_explain(error) for error in Draft7Validator(schema).iter_errors(config)]
+    found = [line for error in Draft7Validator(schema).iter_errors(config) for line in _explain(error)]
     if found:
         return [*dict.fromkeys(found)]  # a line for all that one object lacks comes once for each
     return [
         *_contradictions(config),
-        *_unknown_streams(config, "max_pages", "no stream that reads pages", [*paged, *credit]),
-        *_unknown_streams(config, "full_refresh_days", "no stream that reads pages", paged),
-        *_unknown_streams(config, "credit_streams", "no stream that costs credits", credit),
+        *_unknown_streams(config, "max_pages", "no stream that it applies to", [*paged, *credit]),
+        *_unknown_streams(config, "full_refresh_days", "no stream that it applies to", paged),
+        *_unknown_streams(
+            config,
+            "credit_streams",
+            "no stream that costs credits",
+            credit,
+            f" Those that do: {', '.join(credit)}.",
+        ),
         *_bad_searches("people_searches", config, PEOPLE_FILTERS),
         *_bad_searches("organization_searches", config, ORGANIZATION_FILTERS),
         *_bad_reports(config, schema["properties"]["analytics_reports"]["items"]["properties"]),
         *_nothing_to_buy(config),
         *_bad_enrichment(config),
+        *_bad_stream_maps(config, streams),
     ]
 
 
-def _explain(error: ValidationError) -> str:
-    """Say in one line what is wrong with one setting, and what to do."""
+#: What reads a variable of the environment; the others are text, or anything.
+_READ: dict[str, Callable[[str], Any]] = {"integer": int, "array": json.loads, "object": json.loads}
+
+
+def bad_variables(environment: Mapping[str, str], prefix: str, schema: Mapping[str, Any]) -> list[str]:
+    """Say which variables of the environment do not hold what their settings want, one line each.
+
+    Args:
+        environment: The variables.
+        prefix: What the name of each begins with, before that of its setting.
+        schema: The JSON Schema of all settings, those of the SDK included.
+    """
+    found = []
+    for name, node in schema["properties"].items():
+        kind = next(kind for kind in node["type"] if kind != "null")
+        read = _READ.get(kind, str)
+        try:
+            read(environment.get(f"{prefix}{name.upper()}", "0"))
+        except ValueError:
+            form = KINDS[kind] if kind == "integer" else f"{KINDS[kind]}, written as JSON"
+            found.append(f"Setting `{name}` in the environment ({prefix}{name.upper()}) must be {form}.")
+    return found
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    """Say what is wrong with one setting, or with several of one object, and what to do: a line each."""
     where = ".".join(str(part) for part in error.absolute_path)
     node, given = cast("dict[str, Any]", error.schema), cast("Any", error.instance)
     if error.validator == "additionalProperties":
         known = list(node["properties"])
-        return "; ".join(
-            f"Unknown setting `{f'{where}.' if where else ''}{name}`{_suggest(name, known)}"
-            for name in sorted(set(given) - set(known))
-        )
-    if error.validator == "required":
+        for name in sorted(set(given) - set(known)):
+            advice = _suggest(name, known) or ": remove it, or see `tap-apollo --about` for the settings."
+            yield f"Unknown setting `{f'{where}.' if where else ''}{name}`{advice}"
+    elif error.validator == "required":
         missing = [f"`{name}`" for name in node["required"] if name not in given]
-        return f"Setting `{where}` needs {' and '.join(missing)}: add {'it' if len(missing) == 1 else 'them'}."
-    wanted = _WANTED.get(str(error.validator), "{validator} {value}").format(
-        validator=error.validator,
-        value=_readable(error.validator_value),
-    )
-    wanted = _OF_ITS_OWN.get(re.sub(r"\.\d+", "", where), wanted)
-    return f"Setting `{where}` must {wanted}."
+        yield f"Setting `{where}` needs {' and '.join(missing)}: add {'it' if len(missing) == 1 else 'them'}."
+    else:
+        # An empty text breaks a pattern, too.
+        validator = "minLength" if given == "" and error.validator == "pattern" else str(error.validator)
+        wanted = _WANTED.get(validator, "{validator} {value}").format(
+            validator=validator,
+            value=_readable(error.validator_value),
+        )
+        wanted = _OF_ITS_OWN.get((re.sub(r"\.\d+", ".*", where), validator), wanted)
+        yield f"Setting `{where}` must {wanted}."
 
+
+_AN_ID = "be an id of Apollo's, 24 hex digits"
 
 #: What the values of particular settings must be, where the general words say too little.
 _OF_ITS_OWN = {
-    "api_url": "be a URL such as https://api.apollo.io/api/v1, without credentials or a query",
-    "domains": "be domains such as apollo.io, without www., a path or an @",
-    "organization_ids": "be ids of Apollo's, 24 hex digits each",
-    "person_ids": "be ids of Apollo's, 24 hex digits each",
-    "people_enrichment.webhook_url": "be a URL that begins with https://",
+    ("api_url", "pattern"): "be a URL such as https://api.apollo.io/api/v1, without credentials or a query",
+    ("user_agent", "pattern"): "be visible ASCII characters and spaces",
+    ("domains.*", "pattern"): "be a domain such as apollo.io, without www., a path or an @",
+    ("organization_ids.*", "pattern"): _AN_ID,
+    ("person_ids.*", "pattern"): _AN_ID,
+    ("people_enrichment.webhook_url", "pattern"): "be a URL that begins with https://",
 }
 
 _WANTED = {
@@ -129,19 +170,23 @@ _WANTED = {
     "maximum": "be {value} or less",
     "minLength": "not be empty",
     "enum": "be one of {value}",
-    "pattern": "hold visible ASCII characters only, and one at least",
+    "anyOf": "be one of {value}",
+    "oneOf": "be one of {value}",
+    "pattern": "be visible ASCII characters only, without a space or a line break: copy it anew",
 }
 
 
 def _readable(value: Any) -> str:  # noqa: ANN401
     if isinstance(value, list):
-        return ", ".join(str(item) for item in value if item not in {"null", None})
-    return str(value)
+        return ", ".join(word for word in dict.fromkeys(map(_readable, value)) if word not in {"null", "None"})
+    if isinstance(value, dict):  # one of the schemas that the SDK has for a setting
+        return _readable(value.get("const", value.get("type")))
+    return f"{value:,}" if isinstance(value, int) else KINDS.get(value, str(value))
 
 
-def _suggest(name: str, known: Iterable[str]) -> str:
+def _suggest(name: str, known: Iterable[str], mark: str = "`") -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    return f": did you mean `{close[0]}`?" if close else ": remove it, or see `tap-apollo --about` for the settings."
+    return f": did you mean {mark}{close[0]}{mark}?" if close else ""
 
 
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
@@ -157,7 +202,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             if not config.get(name):
                 yield f"Setting `refresh_token` needs `{name}`: set it."
     elif config.get("oauth_token_file"):
-        yield "Setting `oauth_token_file` needs `refresh_token`: set it, or remove the file's setting."
+        yield "Setting `oauth_token_file` needs `refresh_token`: set that, or remove `oauth_token_file`."
     if (start := config.get("start_date")) is not None:
         try:
             timestamp(start)
@@ -165,14 +210,19 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             yield "Setting `start_date` must be an ISO 8601 timestamp, such as 2026-01-31T00:00:00Z."
 
 
-def _unknown_streams(config: Mapping[str, Any], setting: str, what: str, known: Iterable[str]) -> Iterator[str]:
-    known = list(known)
+def _unknown_streams(
+    config: Mapping[str, Any],
+    setting: str,
+    what: str,
+    known: Collection[str],
+    choice: str = "",
+) -> Iterator[str]:
     names = list(config.get(setting) or ())
     for name in dict.fromkeys(names):
         if name not in known:
-            yield f"Setting `{setting}` names `{name}`, {what}{_suggest(name, known)}"
+            yield f"Setting `{setting}` names {name}, {what}{_suggest(name, known, mark='') or f': remove it.{choice}'}"
         elif names.count(name) > 1:
-            yield f"Setting `{setting}` names `{name}` twice: remove one."
+            yield f"Setting `{setting}` names {name} twice: remove one."
 
 
 def _bad_searches(setting: str, config: Mapping[str, Any], known: Collection[str]) -> Iterator[str]:
@@ -183,7 +233,7 @@ def _bad_searches(setting: str, config: Mapping[str, Any], known: Collection[str
     for search in searches:
         where = f"Setting `{setting}`: the search `{search['name']}`"
         if not search["filters"]:
-            yield f"{where} needs at least one filter."
+            yield f"{where} has no filters: add one, as without any it finds everything."
         for name in {name.partition("[")[0] for name in search["filters"]} - {*known}:
             if close := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
                 yield f"{where} has a filter `{name}`, which Apollo would ignore: did you mean `{close[0]}`?"
@@ -214,7 +264,7 @@ def _bad_dimensions(where: str, report: Mapping[str, Any]) -> Iterator[str]:
         if len(given) > 1:
             yield f"{where} has {len(given)} entries in `{name}`, and Apollo takes one: make reports of the others."
     if columns and not rows:
-        yield f"{where} has `pivot_group_by` without `group_by`, which names its rows: add it."
+        yield f"{where} has `pivot_group_by` and no `group_by`: add `group_by`."
     if rows and columns and rows[0]["name"] == columns[0]["name"]:
         yield f"{where} has the same dimension in `group_by` and `pivot_group_by`: change one."
 
@@ -228,7 +278,7 @@ def _bad_date_range(where: str, report: Mapping[str, Any]) -> Iterator[str]:
     if preset != CUSTOM_RANGE:
         if span is not None:
             yield (
-                f"{where} asks for {preset} and for dates: set the modality to {CUSTOM_RANGE}, or remove "
+                f"{where} asks for {preset} and for dates: set `modality` to {CUSTOM_RANGE}, or remove "
                 "`filters.smart_datetime_range`."
             )
         return
@@ -239,7 +289,24 @@ def _bad_date_range(where: str, report: Mapping[str, Any]) -> Iterator[str]:
             "its last, such as 2026-01-31."
         )
     elif ends[0] > ends[1]:
-        yield f"{where} asks for a {CUSTOM_RANGE} that ends before it begins: exchange `min` and `max`."
+        yield f"{where} asks for a {CUSTOM_RANGE} that ends before it begins: swap `min` and `max`."
+
+
+def _bad_stream_maps(config: Mapping[str, Any], known: Collection[str]) -> Iterator[str]:
+    """Maps that would do nothing: what they were to keep out would go out."""
+    for key, definition in (config.get("stream_maps") or {}).items():
+        source = definition.get("__source__", key) if isinstance(definition, dict) else key
+        streams = fnmatch.filter(known, source)
+        if not (streams or key.startswith("__")):
+            yield f"Setting `stream_maps` names {source}, which is no stream{_suggest(source, known) or ': remove it.'}"
+        for stream in streams if isinstance(definition, dict) and streams == [source] else ():
+            columns = schemas.load(stream)["properties"]
+            for column, expression in definition.items():
+                if expression in {None, "__NULL__"} and not (column in columns or column.startswith("__")):
+                    yield (
+                        f"Setting `stream_maps` removes `{column}`, which is no column of {stream}"
+                        f"{_suggest(column, columns) or ': remove it.'}"
+                    )
 
 
 def _is_day(value: str) -> bool:
@@ -262,27 +329,27 @@ def _nothing_to_buy(config: Mapping[str, Any]) -> Iterator[str]:
     }
     companies = config.get("organization_ids") or "organizations" in named
     for name in ("organization_details", "organization_job_postings", "news_articles"):
-        wants[name] = ("`organization_ids`, or organizations in `credit_streams`", companies)
+        wants[name] = ("`organization_ids`, or add organizations to `credit_streams`", companies)
     for name in named:
         setting, given = wants.get(name, ("", True))
         if not given:
-            yield f"Setting `credit_streams` names `{name}`, which has nothing to ask for: set {setting}."
+            yield f"Setting `credit_streams` names {name}, which has nothing to ask for: set {setting}."
 
 
 def _bad_enrichment(config: Mapping[str, Any]) -> Iterator[str]:
     options = config.get("people_enrichment") or {}
-    where = "Setting `people_enrichment`"
+    where = "Setting `people_enrichment"
     details, source = options.get("details"), options.get("from")
     if source == "details" and not details:
-        yield f"{where} is `from` details and has no `details`: add them."
+        yield f"{where}.from` is details: list the persons in `people_enrichment.details`."
     if details and source != "details":
-        yield f"{where} has `details`: set `from` to details to use them, or remove them."
+        yield f"{where}.details` is not used: set `people_enrichment.from` to details, or remove it."
     if not all(details or ()):
-        yield f"{where}.details holds a person without anything to know them by: remove it."
+        yield f"{where}.details` has an empty entry: fill or remove it."
     if source == "people" and not config.get("people_searches"):
-        yield f"{where} is `from` people: set `people_searches`, which finds them."
+        yield f"{where}.from` is people: set `people_searches`, which finds them."
     waterfall = options.get("run_waterfall_email") or options.get("run_waterfall_phone")
     if (waterfall or options.get("reveal_phone_number")) and not options.get("webhook_url"):
-        yield f"{where} reveals phone numbers or runs a waterfall: set `webhook_url`, without which Apollo refuses."
+        yield f"{where}.webhook_url` is missing: Apollo wants it for phone numbers and waterfalls."
     if waterfall and not options.get("max_waterfall_credits"):
-        yield f"{where} runs a waterfall, whose price has no ceiling: set `max_waterfall_credits`, the most per person."
+        yield f"{where}.max_waterfall_credits` is missing: set the most that a waterfall may cost per person."

@@ -45,7 +45,8 @@ class CustomFieldLabels:
         options = (option for field in fields for option in field.get("picklist_values") or ())
         self._options = {option["id"]: option.get("name") or option["id"] for option in options}
         types = {field["id"]: _TYPES.get(field.get("type") or "", _TEXT) for field in fields}
-        self._shape = RecordShaper({"properties": {"custom_fields": {"type": "object", "properties": types}}})
+        columns = {name: types[field] for field, name in self._names.items()}
+        self._shape = RecordShaper({"properties": {"custom_fields": {"type": "object", "properties": columns}}})
         self.properties = {
             self._names[field["id"]]: {
                 **types[field["id"]],
@@ -60,13 +61,13 @@ class CustomFieldLabels:
 
         A value whose field is not defined is left to ``typed_custom_fields``.
         """
-        known = {field: value for field, value in values.items() if field in self._names}
+        known = {self._names[field]: value for field, value in values.items() if field in self._names}
         typed = self._shape({"custom_fields": known})["custom_fields"]
-        return {self._names[field]: self._named(value) for field, value in typed.items()}
+        return {name: self._named(value) for name, value in typed.items()}
 
     def news(self) -> list[str]:
         """Return, once each, what was lost since the last call: values of another type than their field."""
-        return self._shape.news()
+        return [f"{line}, and as it came in `typed_custom_fields`" for line in self._shape.news()]
 
     def _named(self, value: Any) -> Any:  # noqa: ANN401
         if not isinstance(value, list):

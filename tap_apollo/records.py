@@ -136,8 +136,8 @@ class RecordShaper:
             except (OverflowError, TypeError, ValueError):
                 if path not in self._reported:
                     self._reported.add(path)
-                    expected = schema.get("format", kind)
-                    self._news.append(f"`{path}` held a {type(value).__name__} that is no {expected}, loaded as null")
+                    expected = KINDS[schema.get("format", kind)]
+                    self._news.append(f"a value of `{path}` is not {expected}; it is loaded as null")
                 return None
 
         return plain, shape
@@ -224,4 +224,16 @@ _SCALARS: dict[str, Shape] = {
     "boolean": (bool, _boolean),
     "date-time": (None, _timestamp),
     "date": (None, _date),
+}
+
+#: The types of JSON Schema, and the formats of text, in the words of a message.
+KINDS = {
+    "array": "a list",
+    "boolean": "true or false",
+    "date": "a date",
+    "date-time": "a timestamp",
+    "integer": "a whole number",
+    "number": "a number",
+    "object": "an object",
+    "string": "text",
 }

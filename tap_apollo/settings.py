@@ -8,13 +8,16 @@ from singer_sdk import typing as th
 
 DEFAULT_API_URL = "https://api.apollo.io/api/v1"
 
+#: The end of a value; by itself, ``$`` also matches before a line break there, as a file that is pasted has one.
+_END = r"$(?!\n)"
+
 #: A credential goes into a header: visible ASCII. Anything else is a pasted line break or a masked key.
-_CREDENTIAL = r"^[\x21-\x7e]+$"
+_CREDENTIAL = r"^[\x21-\x7e]+" + _END
 
 #: Ids of Apollo's database.
-_ID = r"^[0-9a-f]{24}$"
+_ID = r"^[0-9a-f]{24}" + _END
 
-_DOMAIN = r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
+_DOMAIN = r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+" + _END
 
 #: What a person may be described by, for people/bulk_match.
 PERSON_CLUES = (
@@ -182,14 +185,14 @@ SETTINGS = th.PropertiesList(
     ),
     th.Property(
         "api_url",
-        th.StringType(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$"),
+        th.StringType(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?" + _END),
         default=DEFAULT_API_URL,
         title="API URL",
         description="Base URL of the API; point it at a local sandbox to try the tap without an account.",
     ),
     th.Property(
         "user_agent",
-        th.StringType(pattern=r"^[\x20-\x7e]+$"),
+        th.StringType(pattern=r"^[\x20-\x7e]+" + _END),
         title="User agent",
         description="`User-Agent` of every request; by default the tap's name and version.",
     ),
@@ -241,7 +244,10 @@ SETTINGS = th.PropertiesList(
         th.ObjectType(additional_properties=th.IntegerType(minimum=1)),
         default={},
         title="Max pages",
-        description='Most pages to read per stream and sync, such as {"contacts": 30}.',
+        description=(
+            "Most pages to read per stream and sync, or most requests of a stream that asks about each record or costs "
+            'credits, such as {"contacts": 30}.'
+        ),
     ),
     th.Property(
         "max_concurrent_requests",
@@ -272,8 +278,9 @@ SETTINGS = th.PropertiesList(
         default="labels",
         title="Custom fields",
         description=(
-            "`labels` fills `custom_fields` of contacts, accounts and deals with each custom field by its label, "
-            "typed, option ids resolved to names; `raw` leaves only Apollo's map, `typed_custom_fields`."
+            "`labels` fills `custom_fields` of contacts, accounts and deals with each custom field by its label in "
+            "lower case with underscores (`lead_score`), typed, option ids resolved to names; `raw` leaves only "
+            "Apollo's map, `typed_custom_fields`."
         ),
     ),
     th.Property(
@@ -380,15 +387,25 @@ SETTINGS = th.PropertiesList(
                         additional_properties=False,
                     ),
                 ),
+                secret=True,
+                title="People enrichment: details",
+                description="The persons to ask for, when `from` is details.",
             ),
             th.Property("reveal_personal_emails", th.BooleanType),
             th.Property("reveal_phone_number", th.BooleanType),
-            th.Property("webhook_url", th.StringType(pattern=r"^https://[^\s]+$"), secret=True),
+            th.Property(
+                "webhook_url",
+                th.StringType(pattern=r"^https://[^\s]+" + _END),
+                secret=True,
+                title="People enrichment: webhook URL",
+                description="Where Apollo sends phone numbers and results of waterfalls.",
+            ),
             th.Property("run_waterfall_email", th.BooleanType),
             th.Property("run_waterfall_phone", th.BooleanType),
             th.Property("max_waterfall_credits", th.IntegerType(minimum=1)),
             additional_properties=False,
         ),
+        secret=True,
         title="People enrichment",
         description=(
             "Whom people_enrichment asks for: `from` details, contacts or people (those that people_searches find); "

@@ -11,13 +11,14 @@ import json
 import logging
 import os
 import sys
-from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 import click
 import requests
 from singer_sdk import Stream, Tap
-from singer_sdk.exceptions import RetriableAPIError
+from singer_sdk.exceptions import MappingError, RetriableAPIError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
+from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
 from tap_apollo import checks, settings
@@ -34,6 +35,8 @@ from tap_apollo.streams import CREDIT_STREAMS, PAGED, STREAMS
 from tap_apollo.streams.workspace import CreditUsageStats
 
 if TYPE_CHECKING:
+    from singer_sdk.singerlib import CatalogEntry
+
     from tap_apollo.plan import Plan
     from tap_apollo.stream import ApolloStream
 
@@ -78,13 +81,11 @@ class TapApollo(Tap):
         """
         try:
             super().__init__(parse_env_config=parse_env_config, **arguments)
-        except ValueError as error:
-            if parse_env_config:
-                raise SettingsError(
-                    f"A setting in the environment ({self._env_var_prefix}...) has not the form of its kind: "
-                    "numbers as digits, objects and lists as JSON.",
-                ) from error
-            raise
+        except ValueError:
+            bad = checks.bad_variables(os.environ, self._env_var_prefix, self.config_jsonschema)
+            if not (parse_env_config and bad):
+                raise
+            raise SettingsError("\n".join(bad)) from None
 
     @override
     def discover_streams(self) -> list[Stream]:
@@ -103,13 +104,21 @@ class TapApollo(Tap):
         return super().run_discovery()
 
     def _describe_custom_fields(self) -> None:
-        """Add the custom fields to the schemas, or say why not: the sync will."""
+        """Add the custom fields to the schemas, or say why not: the sync will try again."""
         try:
             for stream in self.streams.values():
                 cast("ApolloStream", stream).learn()
         except (ApolloError, RetriableAPIError, WaitTooLongError, requests.RequestException, *UNKNOWN_FORM) as error:
-            reason = error.message if isinstance(error, ApolloError) else f"{type(error).__name__}."
-            self.logger.warning("The catalog is without custom fields, which a sync will add: %s", reason)
+            if isinstance(error, ApolloError):
+                reason = error.message
+            elif isinstance(error, WaitTooLongError):
+                reason = f"the rate limit of {error.endpoint} is used up."
+            else:
+                reason = f"their definitions cannot be read ({type(error).__name__})."
+            self.logger.warning(
+                "The catalog has no custom fields: %s A sync adds them, if it can read them.",
+                reason,
+            )
 
     # What the streams share
 
@@ -158,6 +167,7 @@ class TapApollo(Tap):
         Raises:
             ApolloError: The credentials are not accepted, or Apollo cannot be reached.
         """
+        self.run.planning = True
         return make_plan([cast("ApolloStream", one) for one in self.streams.values() if one.selected], self.run)
 
     # Input that cannot be read is one line, not a traceback
@@ -172,16 +182,21 @@ class TapApollo(Tap):
         inner = state.get("singer_state", state) if isinstance(state, dict) else None
         bookmarks = inner.get("bookmarks", {}) if isinstance(inner, dict) else None
         if not isinstance(bookmarks, dict) or not all(isinstance(value, dict) for value in bookmarks.values()):
-            raise SettingsError('The state is not of the form {"bookmarks": {stream: {...}}}: repair or remove it.')
+            raise SettingsError(
+                f'The state is not of the form {{"bookmarks": {{"contacts": {{...}}}}}}: {_REPAIR["--state"]}.'
+            )
         super().load_state({"bookmarks": {name: self._sound(name, value) for name, value in bookmarks.items()}})
 
     def _sound(self, stream: str, bookmark: dict[str, Any]) -> dict[str, Any]:
         """Return what can be used of a bookmark: without its moment, if it is none, only what was bought and spent."""
         if is_bookmark(bookmark.get("replication_key_value")):
             return bookmark
-        self.logger.warning("%s: the state cannot be used, as its bookmark is no moment.", stream)
         if stream not in {*CREDIT_STREAMS, SPENDING}:
+            text = "%s: the state cannot be used, as its bookmark is not a timestamp; reading everything."
+            self.logger.warning(text, stream)
             return {}
+        text = "%s: the bookmark in the state is not a timestamp and is dropped; what was bought and spent is kept."
+        self.logger.warning(text, stream)
         return {key: value for key, value in bookmark.items() if not key.startswith("replication_key")}
 
     @classmethod
@@ -189,8 +204,10 @@ class TapApollo(Tap):
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
         try:
             return super().cb_config(ctx, param, value)
-        except (OSError, TypeError, ValueError) as error:
-            raise SettingsError(f"--config holds no file with a JSON object ({type(error).__name__}).") from error
+        except OSError as error:
+            raise SettingsError(_unreadable("--config", error.strerror or type(error).__name__)) from error
+        except (TypeError, ValueError) as error:
+            raise SettingsError(f"The file of --config holds no JSON object: {_REPAIR['--config']}.") from error
 
     @classmethod
     @override
@@ -232,21 +249,65 @@ class TapApollo(Tap):
     @override
     def get_singer_command(cls) -> click.Command:
         command = super().get_singer_command()
-        text = "Show what a sync would read, take and cost at most, by free requests only; --format json for machines."
+        for option in command.params:
+            if isinstance(option.type, click.File):
+                option.type = _InputFile()
+        text = (
+            "Show what a sync would read, how long it would take and what it could cost at most, by free requests "
+            "only. As JSON with --format=json."
+        )
         command.params.append(click.Option(["--plan"], is_flag=True, help=text))
         return command
 
     # The SDK offers no public hook at these points: it would quote the values of bad settings, secret ones included,
     # runs streams by name, one after another, and nothing after the last. "Final" is a typing mark of it, not a lock.
 
+    @classmethod
+    @override
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        super().append_builtin_config(config_jsonschema)
+        # From version 0.55 on the SDK has a switch for every stream; here `detect_deletes` decides, and what was read.
+        config_jsonschema["properties"].pop("emit_activate_version_messages", None)
+
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         self._config = {name: value for name, value in self._config.items() if value is not None}
         self.append_builtin_config(self.config_jsonschema)
-        problems = checks.problems(self._config, self.config_jsonschema, PAGED, CREDIT_STREAMS)
+        problems = checks.problems(self._config, self.config_jsonschema, STREAMS, PAGED, CREDIT_STREAMS)
         if problems and raise_errors:
             raise SettingsError("\n".join(problems))
         return problems or super()._validate_config(raise_errors=raise_errors)
+
+    @override
+    def setup_mapper(self) -> None:
+        """Read the stream maps.
+
+        Raises:
+            SettingsError: One cannot be used.
+        """
+        super(Tap, self).setup_mapper()
+        for entry in self.catalog.streams:
+            name = entry.stream or entry.tap_stream_id
+            try:
+                self._register(name, entry)
+            except MappingError as error:
+                wrong = "an expression is malformed"
+                if "key properties" in f"{error}":
+                    wrong = f"its key must stay ({', '.join(entry.key_properties or ())})"
+                raise SettingsError(f"Setting `stream_maps` cannot be used for {name}: {wrong}.") from None
+
+    def _register(self, name: str, entry: CatalogEntry) -> None:
+        """Tell the mapper of a stream; of one that is not selected, no column may be left that a map could keep.
+
+        Raises:
+            MappingError: A map of it cannot be used.
+        """
+        try:
+            self.mapper.register_raw_streams_from_catalog(Catalog({name: entry}))
+        except MappingError:
+            if entry.metadata.resolve_selection()[()]:
+                raise
+            self.mapper.register_raw_stream_schema(name, entry.schema.to_dict(), entry.key_properties)
 
     @override  # type: ignore[misc]
     def load_streams(self) -> list[Stream]:
@@ -315,6 +376,26 @@ def _today() -> datetime.date:
     return datetime.datetime.now(tz=datetime.timezone.utc).date()
 
 
+class _InputFile(click.File):
+    """A file to read: one that cannot be opened is one line, as all that is wrong with what a user gives."""
+
+    @override
+    def fail(self, message: str, param: click.Parameter | None = None, ctx: click.Context | None = None) -> NoReturn:
+        raise SettingsError(_unreadable(f"--{param and param.name}", message.rpartition(": ")[2]))
+
+
+def _unreadable(option: str, reason: str) -> str:
+    return f"The file of {option} cannot be read ({reason}): check the path."
+
+
+#: What to do about the file of an option that holds no JSON object.
+_REPAIR = {
+    "--config": "repair it",
+    "--catalog": "repair it, or write it anew with --discover",
+    "--state": "repair it; without it everything is read, and what costs credits is bought, again",
+}
+
+
 def _json_object(option: str, file: IO[str] | None) -> IO[str] | None:
     """Return a file's text if it is a JSON object.
 
@@ -323,11 +404,12 @@ def _json_object(option: str, file: IO[str] | None) -> IO[str] | None:
     """
     if file is None:
         return None
-    text = file.read()
+    text = ""
     try:
+        text = file.read()
         content = json.loads(text)
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise SettingsError(f"{option} holds no JSON object: repair or remove it.")
+        raise SettingsError(f"The file of {option} holds no JSON object: {_REPAIR[option]}.")
     return io.StringIO(text)

@@ -613,13 +613,13 @@ def between(first: Any, last: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("entry", "line"),
     [
-        (7, "Setting `analytics_reports.0` must be object."),
+        (7, "Setting `analytics_reports.0` must be an object."),
         ({**A, "name": ""}, "Setting `analytics_reports.0.name` must not be empty."),
         ({key: A[key] for key in ("metrics", "date_ranges")}, "Setting `analytics_reports.0` needs `name`: add it."),
         ({key: A[key] for key in ("name", "date_ranges")}, "Setting `analytics_reports.0` needs `metrics`: add it."),
         ({key: A[key] for key in ("name", "metrics")}, "Setting `analytics_reports.0` needs `date_ranges`: add it."),
         ({**A, "metrics": []}, "the report `a` needs at least one metric in `metrics`: add it."),
-        ({**A, "metrics": [SENT]}, "Setting `analytics_reports.0.metrics.0` must be object."),
+        ({**A, "metrics": [SENT]}, "Setting `analytics_reports.0.metrics.0` must be an object."),
         (
             {**A, "metrics": [{"value": SENT}]},
             "`analytics_reports.0.metrics.0` needs `smart_datetime_reference` and `smart_user_id_reference`: add them.",
@@ -633,7 +633,7 @@ def between(first: Any, last: Any) -> dict[str, Any]:
         ),
         (
             {**A, "filters": {"smart_datetime_range": {"min": "2026-01-01", "max": "2026-01-31"}}},
-            "the report `a` asks for last_30_days and for dates: set the modality to custom_range, or remove",
+            "the report `a` asks for last_30_days and for dates: set `modality` to custom_range, or remove",
         ),
         ({**A, "date_ranges": CUSTOM}, "asks for a custom_range: set `filters.smart_datetime_range` to {min, max}"),
         ({**between("2026-01-01", None)}, "asks for a custom_range: set `filters.smart_datetime_range` to {min, max}"),
@@ -644,20 +644,23 @@ def between(first: Any, last: Any) -> dict[str, Any]:
             {**A, "date_ranges": CUSTOM, "filters": {"smart_datetime_range": ["2026-01-01", "2026-01-31"]}},
             "its first day and its last, such as 2026-01-31.",
         ),
-        (between("2026-02-01", "2026-01-31"), "asks for a custom_range that ends before it begins: exchange `min` and"),
-        ({**A, "group_by": "smart_user_id"}, "Setting `analytics_reports.0.group_by` must be array."),
+        (between("2026-02-01", "2026-01-31"), "asks for a custom_range that ends before it begins: swap `min` and"),
+        ({**A, "group_by": "smart_user_id"}, "Setting `analytics_reports.0.group_by` must be a list."),
         ({**A, "group_by": [{"limit": 1}]}, "Setting `analytics_reports.0.group_by.0` needs `name`: add it."),
         ({**A, "group_by": [{"name": "x", "limit": 0}]}, "`analytics_reports.0.group_by.0.limit` must be 1 or more."),
         ({**A, "group_by": BY_USER + BY_STAGE}, "has 2 entries in `group_by`, and Apollo takes one"),
-        ({**A, "pivot_group_by": BY_USER}, "has `pivot_group_by` without `group_by`, which names its rows: add it."),
+        ({**A, "pivot_group_by": BY_USER}, "has `pivot_group_by` and no `group_by`: add `group_by`."),
         ({**A, "group_by": BY_USER, "pivot_group_by": BY_USER}, "has the same dimension in `group_by` and"),
         (
             {**A, "groupby": BY_USER},
             "the report `a` has `groupby`, which Apollo would ignore: did you mean `group_by`?",
         ),
         ({**A, "sorts": [{}]}, "Setting `analytics_reports.0.sorts.0` needs `asc`: add it."),
-        ({**A, "filters": []}, "Setting `analytics_reports.0.filters` must be object."),
-        ({**A, "group_by_totals_selected": "yes"}, "`analytics_reports.0.group_by_totals_selected` must be boolean."),
+        ({**A, "filters": []}, "Setting `analytics_reports.0.filters` must be an object."),
+        (
+            {**A, "group_by_totals_selected": "yes"},
+            "`analytics_reports.0.group_by_totals_selected` must be true or false.",
+        ),
     ],
 )
 def test_a_bad_report_is_refused_in_one_line_before_any_request(

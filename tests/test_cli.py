@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
+from tap_apollo.tap import TapApollo
 from tests.singer import config_for
 
 if TYPE_CHECKING:
@@ -41,8 +42,45 @@ def test_discovery_needs_no_settings(tmp_path: Path) -> None:
 def test_about_marks_the_secrets(tmp_path: Path) -> None:
     about = json.loads(tap("--about", "--format=json", folder=tmp_path).stdout)
     secret = {name for name, node in about["settings"]["properties"].items() if node.get("secret")}
-    assert secret == {"api_key", "access_token", "refresh_token", "client_id", "client_secret"}
-    assert about["settings"]["properties"]["people_enrichment"]["properties"]["webhook_url"]["secret"]
+    assert secret == {"api_key", "access_token", "refresh_token", "client_id", "client_secret", "people_enrichment"}
+
+
+@pytest.mark.parametrize("option", ["--config", "--catalog", "--state"])
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (None, "cannot be read ("),
+        (b"", "holds no JSON object: repair it"),
+        (b"[7]", "holds no JSON object: repair it"),
+        (b'{"a": "\xff"}', "holds no JSON object: repair it"),
+    ],
+)
+def test_a_file_that_is_none_is_one_line(tmp_path: Path, option: str, content: bytes | None, line: str) -> None:
+    if content is not None:
+        (tmp_path / "file.json").write_bytes(content)
+    done = tap(option, "file.json", folder=tmp_path)
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(f"Error: The file of {option} {line}")
+
+
+def test_a_bookmark_that_is_no_timestamp_is_dropped_and_what_was_bought_kept(caplog: pytest.LogCaptureFixture) -> None:
+    bookmarks = {
+        "contacts": {"replication_key_value": "soon", "more": 1},
+        "organizations": {"replication_key_value": 7, "bought": {}},
+    }
+    tap = TapApollo(config={"api_key": "k"}, state={"bookmarks": bookmarks})
+    assert tap.state["bookmarks"] == {"organizations": {"bought": {}}}
+    free, bought = [line for line in caplog.messages if "bookmark" in line]
+    assert free == "contacts: the state cannot be used, as its bookmark is not a timestamp; reading everything."
+    assert bought.startswith("organizations: the bookmark in the state is not a timestamp and is dropped; what was")
+
+
+def test_a_state_of_another_form_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"bookmarks": []}', encoding="utf-8")
+    done = tap("--state", "state.json", config={"api_key": "k"}, folder=tmp_path)
+    assert done.returncode == 1
+    assert last_line(done).startswith('Error: The state is not of the form {"bookmarks": {"contacts": {...}}}: repair')
 
 
 @pytest.mark.parametrize("arguments", [(), ("--test",)])

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import yaml
 
-from scripts.hub_definition import definition
+from scripts.hub_definition import definition, meltano_settings
 from scripts.relationships import REFERENCES, Reference, drawn
 from scripts.stream_pages import GROUPS
 from scripts.write_docs import ROOT, pages
@@ -32,8 +32,7 @@ PLUGINS = {plugin["name"]: plugin for group in PROJECT["plugins"].values() for p
 def about() -> dict[str, Any]:
     command = [sys.executable, "-m", "tap_apollo", "--about", "--format=json"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    settings: dict[str, Any] = json.loads(printed)["settings"]["properties"]
-    return settings
+    return meltano_settings(json.loads(printed)["settings"]["properties"])
 
 
 @pytest.mark.parametrize(
@@ -79,7 +78,7 @@ def test_meltano_and_the_tap_agree_on_a_setting(setting: dict[str, Any], about: 
     assert setting.get("sensitive", False) == node.get("secret", False)
     assert setting.get("value") == node.get("default")
     assert [option["value"] for option in setting.get("options", ())] == node.get("enum", [])
-    if setting["name"] in SETTINGS["properties"]:
+    if setting["name"].partition(".")[0] in SETTINGS["properties"]:
         assert setting["label"] == node["title"]
         assert setting["description"] == node["description"]
 
@@ -94,7 +93,9 @@ def test_meltano_and_the_hub_are_told_the_same() -> None:
         assert plugin[key] == told[key]
 
     def essence(setting: dict[str, Any]) -> dict[str, Any]:
-        if setting["name"] not in SETTINGS["properties"]:  # the SDK's, which meltano.yml tells in fewer words
+        if (
+            setting["name"].partition(".")[0] not in SETTINGS["properties"]
+        ):  # the SDK's, which meltano.yml tells in fewer words
             return {key: value for key, value in setting.items() if key not in {"label", "description"}}
         return {**setting, "options": [option["value"] for option in setting.get("options", ())]}
 

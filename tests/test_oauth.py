@@ -170,7 +170,11 @@ class TestRenewing:
     ) -> None:
         assert sync_with(app(own), ["users"]).error is None
         said = [record.message for record in caplog.records if record.levelname == "WARNING"]
-        assert len([line for line in said if "`oauth_token_file`" in line]) == 1
+        (line,) = [line for line in said if "`oauth_token_file`" in line]
+        assert line == (
+            "The OAuth tokens were renewed and the new ones are not kept, so the next run cannot log in: "
+            "set `oauth_token_file`, then authorize the app again and set the new `refresh_token`."
+        )
 
 
 class TestTheFile:
@@ -211,6 +215,23 @@ class TestTheFile:
         assert "oauth_token_file" in run.error.message
         assert "\n" not in run.error.message
         assert own.ledger.as_dict()["requests_total"] == 0
+
+    def test_that_cannot_be_written_after_the_renewal_is_said(
+        self, own: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def full(*_: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(auth.OAuth, "_save", full)
+        run = sync_with(app(own, file), ["users"])
+        assert run.error is None
+        assert run.records["users"]
+        (line,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
+        assert line == (
+            "The OAuth tokens were renewed and the new ones are not kept, as `oauth_token_file` cannot be written "
+            "(OSError), so the next run cannot log in: mend that, then authorize the app again and set the new "
+            "`refresh_token`."
+        )
 
     @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users here")
     @pytest.mark.parametrize("obstacle", ["no folder", "a file in its place"])
@@ -269,7 +290,7 @@ class TestTheFile:
         file.write_text(content, encoding="latin-1")
         run = sync_with(app(own, file), ["users"])
         assert isinstance(run.error, SettingsError)
-        assert "`oauth_token_file` holds no tokens" in run.error.message
+        assert "Setting `oauth_token_file` names a file without tokens of this tap" in run.error.message
         assert "\n" not in run.error.message
         assert own.ledger.as_dict()["requests_total"] == 0
 
@@ -336,7 +357,7 @@ class TestTwoRuns:
         assert isinstance(second.error, CredentialsError)
         assert "another run may have used it" in second.error.message
         assert "`oauth_token_file`" in second.error.message
-        assert "Authorize the app again" in second.error.message
+        assert "authorize the app again" in second.error.message
         assert not second.records
         assert renewals(own) == 2
         assert own.settings.refresh_token not in caplog.text + second.error.message
@@ -358,6 +379,7 @@ class TestRefusals:
     def test_of_the_app_name_its_settings(self, own: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
         run = sync_with(app(own, client_secret="not-the-secret"))  # noqa: S106
         assert isinstance(run.error, CredentialsError)
+        assert "does not accept the credentials of the app (401)" in run.error.message
         assert "`client_secret`" in run.error.message
         assert not run.records
         assert renewals(own) == 1
@@ -411,14 +433,17 @@ class TestRefusals:
         assert own.settings.refresh_token not in caplog.text + run.error.message
         assert own.settings.client_secret not in caplog.text + run.error.message
         assert not [*file.parent.iterdir()]
+        told = caplog.text
+        assert told.count("Apollo gave no new OAuth tokens (") == 2
+        assert told.count("; run again.") == 2
         own.faults.clear()
         again = sync_with(app(own, file), ["users", "lists"])
         if fault == "cut_body":  # the pair was issued, and nobody has read it
             assert isinstance(again.error, CredentialsError)
-            assert "Authorize the app again" in again.error.message
+            assert "authorize the app again" in again.error.message
         else:
             assert again.error is None
-            assert "Authorize" not in run.error.message + caplog.text
+            assert "authorize" not in run.error.message + told
 
 
 def test_nothing_secret_is_told(

@@ -15,6 +15,7 @@ from apollo_sandbox import Sandbox, Settings
 from scripts.personal import MARKED, PERSONAL
 from scripts.write_docs import ROOT
 from tap_apollo import schemas
+from tap_apollo.errors import SettingsError
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tap_apollo.tap import TapApollo
 from tests.conftest import BUYING, REPORTS, UNLIMITED
@@ -168,8 +169,7 @@ class TestWhatLeavesTheTap:
         self, own: Sandbox, as_it_is: Sync, secrets: set[str], stream: str
     ) -> None:
         """The maps are those of the SDK, applied to the rows that came without."""
-        keys = {key: key for key in STREAMS[stream].primary_keys}  # for streams that are off by default
-        stream_map = {**keys, **dict.fromkeys(PERSONAL[stream], "__NULL__")}
+        stream_map = dict.fromkeys(PERSONAL[stream], "__NULL__")
         tap = TapApollo(config=config_for(own, **EVERYTHING, stream_maps={stream: stream_map}))
         (mapped,) = tap.mapper.stream_maps[stream]
         rows = [mapped.transform(row) for row in as_it_is.records[stream]]
@@ -236,18 +236,16 @@ class TestThePage:
         assert all({*row} == {*MAPS[2]["stream_maps"]["contacts"]} - {"__else__"} for row in run.records["contacts"])
         assert not revealed(run.records, secrets)
 
-    def test_a_map_of_a_part_does_nothing(self, own: Sandbox) -> None:
-        run = sync(own, "contacts", stream_maps={"contacts": {"account.phone": "__NULL__"}})
-        assert any((row.get("account") or {}).get("phone") for row in run.records["contacts"])
+    def test_a_map_of_a_part_is_refused(self, own: Sandbox) -> None:
+        with pytest.raises(SettingsError, match="removes `account.phone`, which is no column of contacts"):
+            sync(own, "contacts", stream_maps={"contacts": {"account.phone": "__NULL__"}})
 
     @pytest.mark.parametrize("maps", [{"notes": {"content": "__NULL__"}}, {"*": {"email": "__NULL__"}}])
-    def test_a_map_of_a_deselected_stream_fails_unless_it_names_the_key(
-        self, own: Sandbox, maps: dict[str, dict[str, str]]
-    ) -> None:
-        with pytest.raises(Exception, match="Property 'id' was not detected in schema"):
-            sync(own, "users", stream_maps=maps)
-        if "notes" in maps:
-            assert sync(own, "users", stream_maps={"notes": {"id": "id", **maps["notes"]}}).records["users"]
+    def test_a_map_may_be_of_a_deselected_stream(self, own: Sandbox, maps: dict[str, dict[str, str]]) -> None:
+        run = sync(own, "users", "lists", stream_maps=maps)
+        assert run.error is None
+        assert run.records["lists"]
+        assert ("email" in run.records["users"][0]) == ("*" not in maps)
 
     def test_the_examples_are_there(self) -> None:
         assert len(MAPS) == 3

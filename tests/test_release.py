@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from scripts.hub_definition import definition
+from scripts.hub_definition import definition, meltano_settings
 from scripts.write_docs import ROOT
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 
@@ -141,7 +141,7 @@ def test_the_installed_tap_tells_about_itself(installed: Path, tmp_path: Path) -
     told = json.loads(run(installed / "tap-apollo", "--about", "--format", "json", folder=tmp_path))
     assert told["name"] == "tap-apollo"
     assert told["version"] == VERSION
-    assert [*told["settings"]["properties"]] == [setting["name"] for setting in definition()["settings"]]
+    assert [*meltano_settings(told["settings"]["properties"])] == [one["name"] for one in definition()["settings"]]
 
 
 def test_the_installed_tap_discovers_its_streams(installed: Path, tmp_path: Path) -> None:
@@ -150,9 +150,14 @@ def test_the_installed_tap_discovers_its_streams(installed: Path, tmp_path: Path
 
 
 def test_the_installed_sandbox_explains_itself(installed: Path, tmp_path: Path) -> None:
-    if not [*installed.parent.glob("lib/*/site-packages/starlette")]:
-        pytest.skip("installed without the sandbox")
-    assert run(installed / "apollo-sandbox", "--help", folder=tmp_path).startswith("Usage: apollo-sandbox [OPTIONS]")
+    command = [str(installed / "apollo-sandbox"), "--help"]
+    if [*installed.parent.glob("lib/*/site-packages/starlette")]:
+        assert run(*command, folder=tmp_path).startswith("Usage: apollo-sandbox [OPTIONS]")
+        return
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60, env=OUTSIDE)
+    assert done.returncode == 1
+    said = r'apollo-sandbox cannot start, as there is no \w+: pip install "tap-apollo\[sandbox\]"\n'
+    assert re.fullmatch(said, done.stderr), done.stderr
 
 
 # MeltanoHub
@@ -213,6 +218,14 @@ def test_meltano_adds_the_tap_from_the_hub_and_selects_what_the_tap_would(hub: s
         if entry["breadcrumb"] == [] and entry["metadata"]["selected"]
     }
     assert selected == {name for name, one in STREAMS.items() if one.selected_by_default} - CREDIT_STREAMS.keys()
+
+    persons = {"from": "details", "details": [{"email": "ada@example.com"}], "webhook_url": "https://hooks.example.com"}
+    meltano("config", "set", "tap-apollo", "people_enrichment", json.dumps(persons))
+    assert json.loads(meltano("invoke", "--dump=config", "tap-apollo"))["people_enrichment"] == persons
+    for style in ("json", "env"):
+        printed = meltano("config", "print", "tap-apollo", f"--format={style}")
+        assert "people_enrichment" in printed.lower()
+        assert "example.com" not in printed
 
 
 # CI

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -22,18 +23,21 @@ ENRICHMENT = {"credit_streams": ["people_enrichment"]}
     [
         ({}, "Setting `api_key` is missing: set it, or `access_token` or `refresh_token` for OAuth."),
         ({"api_key": None}, "Setting `api_key` is missing: set it, or `access_token` or `refresh_token` for OAuth."),
-        ({"api_key": ""}, "Setting `api_key` must hold visible ASCII characters only, and one at least."),
-        ({"api_key": SECRET}, "Setting `api_key` must hold visible ASCII characters only"),
-        ({"api_key": "••••1234"}, "Setting `api_key` must hold visible ASCII characters only"),
-        ({"api_key": "k", "lookback_days": 10**6}, "Setting `lookback_days` must be 3650 or less."),
-        ({"api_key": "k", "request_timeout": 10**14}, "Setting `request_timeout` must be 3600 or less."),
+        ({"api_key": ""}, "Setting `api_key` must not be empty."),
+        (
+            {"api_key": SECRET},
+            "`api_key` must be visible ASCII characters only, without a space or a line break: copy it",
+        ),
+        ({"api_key": "••••1234"}, "Setting `api_key` must be visible ASCII characters only"),
+        ({"api_key": "k", "lookback_days": 10**6}, "Setting `lookback_days` must be 3,650 or less."),
+        ({"api_key": "k", "request_timeout": 10**14}, "Setting `request_timeout` must be 3,600 or less."),
         ({"api_key": "k", "start_date": "0001-01-01T00:00:00+02:00"}, "Setting `start_date` must be an ISO 8601"),
         (
             {"api_key": "k", "api_url": "https://me:sk_live_do@host/v1"},
             "Setting `api_url` must be a URL",
         ),
-        ({"api_key": "k", "full_refresh_days": {"account": 1}}, "names `account`, no stream that reads pages: did you"),
-        ({"api_key": [SECRET]}, "Setting `api_key` must be string."),
+        ({"api_key": "k", "full_refresh_days": {"account": 1}}, "names account, no stream that it applies to: did you"),
+        ({"api_key": [SECRET]}, "Setting `api_key` must be text."),
         (
             {"api_key": "k", "access_token": "t"},
             "Settings `api_key` and `access_token` exclude each other: remove one.",
@@ -47,32 +51,46 @@ ENRICHMENT = {"credit_streams": ["people_enrichment"]}
             "Setting `refresh_token` needs `client_id`: set it.",
         ),
         ({"refresh_token": "t", "client_id": "i"}, "Setting `refresh_token` needs `client_secret`: set it."),
-        ({"refresh_token": SECRET, "client_id": "i", "client_secret": "s"}, "`refresh_token` must hold visible ASCII"),
-        ({"refresh_token": "t", "client_id": "i", "client_secret": SECRET}, "`client_secret` must hold visible ASCII"),
-        ({"api_key": "k", "oauth_token_file": "t.json"}, "Setting `oauth_token_file` needs `refresh_token`: set it"),
+        ({"refresh_token": SECRET, "client_id": "i", "client_secret": "s"}, "`refresh_token` must be visible ASCII"),
+        ({"refresh_token": "t", "client_id": "i", "client_secret": SECRET}, "`client_secret` must be visible ASCII"),
+        (
+            {"api_key": "k", "oauth_token_file": "t.json"},
+            "Setting `oauth_token_file` needs `refresh_token`: set that, or remove `oauth_token_file`.",
+        ),
         ({"api_key": "k", "oauth_token_file": ""}, "Setting `oauth_token_file` must not be empty."),
         ({"api_key": "k", "max_concurrent_requests": 0}, "Setting `max_concurrent_requests` must be 1 or more."),
         ({"api_key": "k", "max_concurrent_requests": 101}, "Setting `max_concurrent_requests` must be 100 or less."),
-        ({"api_key": "k", "max_concurrent_requests": "4"}, "Setting `max_concurrent_requests` must be integer."),
+        ({"api_key": "k", "max_concurrent_requests": "4"}, "Setting `max_concurrent_requests` must be a whole number."),
         ({"api_key": "k", "max_wait_seconds": -1}, "Setting `max_wait_seconds` must be 0 or more."),
+        (
+            {"api_key": "k", "stream_maps": {"contacts": 7}},
+            "Setting `stream_maps.contacts` must be one of __NULL__, an object.",
+        ),
+        ({"api_key": "k", "faker_config": {"locale": 7}}, "Setting `faker_config.locale` must be one of text, a list."),
         ({"apikey": SECRET}, "Unknown setting `apikey`: did you mean `api_key`?"),
         ({"api_key": "k", "zebra": 1}, "Unknown setting `zebra`: remove it, or see `tap-apollo --about`"),
         ({"api_key": "k", "lookback_days": -1}, "Setting `lookback_days` must be 0 or more."),
-        ({"api_key": "k", "lookback_days": "ten"}, "Setting `lookback_days` must be integer."),
+        ({"api_key": "k", "lookback_days": "ten"}, "Setting `lookback_days` must be a whole number."),
         ({"api_key": "k", "request_timeout": 0}, "Setting `request_timeout` must be 1 or more."),
-        ({"api_key": "k", "strict": "yes"}, "Setting `strict` must be boolean."),
+        ({"api_key": "k", "strict": "yes"}, "Setting `strict` must be true or false."),
         ({"api_key": "k", "custom_fields": "names"}, "Setting `custom_fields` must be one of labels, raw."),
         ({"api_key": "k", "api_url": "api.apollo.io"}, "Setting `api_url` must"),
-        ({"api_key": "k", "user_agent": "a\nb"}, "Setting `user_agent` must"),
+        ({"api_key": "k", "user_agent": "a\nb"}, "Setting `user_agent` must be visible ASCII characters and spaces."),
         ({"api_key": "k", "start_date": "yesterday"}, "Setting `start_date` must be an ISO 8601 timestamp"),
         (
             {"api_key": "k", "max_pages": {"contact": 1}},
-            "names `contact`, no stream that reads pages: did you",
+            "names contact, no stream that it applies to: did you mean contacts?",
         ),
-        ({"api_key": "k", "max_pages": {"lists": 1}}, "names `lists`, no stream that reads pages"),
+        (
+            {"api_key": "k", "max_pages": {"lists": 1}},
+            "`max_pages` names lists, no stream that it applies to: remove it.",
+        ),
         ({"api_key": "k", "max_pages": {"contacts": 0}}, "Setting `max_pages.contacts` must be 1 or more."),
         ({"api_key": "k", "people_searches": [{"name": "a"}]}, "Setting `people_searches.0` needs `filters`: add it."),
-        ({"api_key": "k", "people_searches": [{"name": "a", "filters": {}}]}, "`a` needs at least one filter."),
+        (
+            {"api_key": "k", "people_searches": [{"name": "a", "filters": {}}]},
+            "`a` has no filters: add one, as without any it",
+        ),
         (
             {"api_key": "k", "people_searches": [{"name": "a", "filters": {"person_title[]": ["x"]}}]},
             "`person_titles`?",
@@ -96,6 +114,85 @@ def test_every_bad_setting_has_a_line_of_its_own() -> None:
     assert len(raised.value.message.splitlines()) == 3
 
 
+def test_every_unknown_setting_has_a_line_of_its_own() -> None:
+    with pytest.raises(SettingsError) as raised:
+        TapApollo(config={"api_key": "k", "start_dat": 1, "zebra": 2, "emit_activate_version_messages": True})
+    assert raised.value.message.splitlines() == [
+        "Unknown setting `emit_activate_version_messages`: remove it, or see `tap-apollo --about` for the settings.",
+        "Unknown setting `start_dat`: did you mean `start_date`?",
+        "Unknown setting `zebra`: remove it, or see `tap-apollo --about` for the settings.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("lookback_days", "sk_live", "a whole number"),
+        ("max_pages", "sk_live", "an object, written as JSON"),
+        ("people_searches", "{sk_live", "a list, written as JSON"),
+        ("people_enrichment", "{sk_live", "an object, written as JSON"),
+    ],
+)
+def test_a_variable_that_cannot_be_read_is_named(
+    name: str, value: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = f"TAP_APOLLO_{name.upper()}"
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as raised:
+        TapApollo(config={"api_key": "k"}, parse_env_config=True)
+    assert raised.value.message == f"Setting `{name}` in the environment ({variable}) must be {kind}."
+
+
+@pytest.mark.parametrize("setting", ["api_key", "access_token", "user_agent", "api_url", "organization_ids", "domains"])
+def test_a_line_break_at_the_end_is_seen(setting: str) -> None:
+    """As a key that was read from a file has it: it would be refused where it is sent."""
+    good: dict[str, Any] = {"organization_ids": [AN_ID], "domains": ["apollo.io"], "api_url": "https://a.io/api/v1"}
+    value = good.get(setting, "a")
+    config = {**({} if "token" in setting else {"api_key": "k"}), setting: value}
+    TapApollo(config=config)
+    with pytest.raises(SettingsError, match=f"`{setting}") as raised:
+        TapApollo(config={**config, setting: [f"{value[0]}\n"] if isinstance(value, list) else f"{value}\n"})
+    assert raised.value.message.count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("maps", "line"),
+    [
+        ({"contract": {"id": "id"}}, "names contract, which is no stream: did you mean `contacts`?"),
+        ({"zebra": None}, "names zebra, which is no stream: remove it."),
+        ({"callers": {"__source__": "call"}}, "names call, which is no stream: did you mean `calls`?"),
+        ({"contacts": {"emial": None}}, "removes `emial`, which is no column of contacts: did you mean `email`?"),
+        ({"contacts": {"emial": "__NULL__"}}, "removes `emial`, which is no column of contacts: did you mean `email`?"),
+        ({"contacts": {"id": None}}, "cannot be used for contacts: its key must stay (id)."),
+        ({"contacts": {"__else__": None}}, "cannot be used for contacts: its key must stay (id)."),
+        (
+            {"contacts": {"email": "sha256('pepper' + email"}},
+            "cannot be used for contacts: an expression is malformed.",
+        ),
+    ],
+)
+def test_a_stream_map_that_cannot_work_is_one_line(maps: dict[str, Any], line: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        TapApollo(config={"api_key": "k", "stream_maps": maps})
+    assert raised.value.message == f"Setting `stream_maps` {line}"
+
+
+@pytest.mark.parametrize(
+    "maps", [{"*": {"name": None}}, {"notes": {"content": None}}, {"people_enrichment": {"email": None}}]
+)
+def test_a_stream_map_may_be_for_a_stream_that_is_not_selected(maps: dict[str, Any]) -> None:
+    tap = TapApollo(config={"api_key": "k", "stream_maps": maps})
+    assert not any(stream.selected for name, stream in tap.streams.items() if name in maps)
+
+
+def test_variables_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted: dict[str, Any] = {"api_key": "k", "lookback_days": 7, "strict": True, "max_pages": {"contacts": 2}}
+    for name, value in wanted.items():
+        monkeypatch.setenv(f"TAP_APOLLO_{name.upper()}", value if isinstance(value, str) else json.dumps(value))
+    config = TapApollo(parse_env_config=True).config
+    assert {name: config[name] for name in wanted} == wanted
+
+
 @pytest.mark.parametrize("credential", ["api_key", "access_token"])
 def test_one_credential_is_enough(credential: str) -> None:
     tap = TapApollo(config={credential: "k", "start_date": "2026-01-31"})
@@ -115,14 +212,14 @@ def enrichment(**options: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"credit_streams": "organizations"}, "Setting `credit_streams` must be array."),
-        ({"credit_streams": [7]}, "Setting `credit_streams.0` must be string."),
-        ({"credit_streams": ["contacts"]}, "Setting `credit_streams` names `contacts`, no stream that costs credits"),
-        ({"credit_streams": ["organisations"]}, "no stream that costs credits: did you mean `organizations`?"),
-        ({"credit_streams": ["enrichment_results"]}, "names `enrichment_results`, no stream that costs credits"),
+        ({"credit_streams": "organizations"}, "Setting `credit_streams` must be a list."),
+        ({"credit_streams": [7]}, "Setting `credit_streams.0` must be text."),
+        ({"credit_streams": ["contacts"]}, "names contacts, no stream that costs credits: remove it. Those that do:"),
+        ({"credit_streams": ["organisations"]}, "no stream that costs credits: did you mean organizations?"),
+        ({"credit_streams": ["enrichment_results"]}, "names enrichment_results, no stream that costs credits"),
         (
             {"credit_streams": ["person_details", "person_details"], "person_ids": [AN_ID]},
-            "Setting `credit_streams` names `person_details` twice: remove one.",
+            "Setting `credit_streams` names person_details twice: remove one.",
         ),
         ({"credit_streams": ["organizations"]}, "has nothing to ask for: set `organization_searches`."),
         ({"credit_streams": ["person_details"]}, "has nothing to ask for: set `person_ids` or `people_searches`."),
@@ -131,27 +228,27 @@ def enrichment(**options: Any) -> dict[str, Any]:
         *(
             (
                 {"credit_streams": [stream]},
-                f"names `{stream}`, which has nothing to ask for: set `organization_ids`, or organizations in",
+                f"names {stream}, which has nothing to ask for: set `organization_ids`, or add organizations to",
             )
             for stream in ("organization_details", "organization_job_postings", "news_articles")
         ),
         ({"credit_budget": -1}, "Setting `credit_budget` must be 0 or more."),
-        ({"credit_budget": "10"}, "Setting `credit_budget` must be integer."),
-        ({"credit_budget": 1.5}, "Setting `credit_budget` must be integer."),
+        ({"credit_budget": "10"}, "Setting `credit_budget` must be a whole number."),
+        ({"credit_budget": 1.5}, "Setting `credit_budget` must be a whole number."),
         ({"credit_budget_per_cycle": -1}, "Setting `credit_budget_per_cycle` must be 0 or more."),
-        ({"credit_budget_per_cycle": "10"}, "Setting `credit_budget_per_cycle` must be integer."),
+        ({"credit_budget_per_cycle": "10"}, "Setting `credit_budget_per_cycle` must be a whole number."),
         ({"credit_reserve": -1}, "Setting `credit_reserve` must be 0 or more."),
-        ({"credit_reserve": True}, "Setting `credit_reserve` must be integer."),
+        ({"credit_reserve": True}, "Setting `credit_reserve` must be a whole number."),
         ({"credit_refresh_days": 0}, "Setting `credit_refresh_days` must be 1 or more."),
-        ({"credit_refresh_days": "30"}, "Setting `credit_refresh_days` must be integer."),
+        ({"credit_refresh_days": "30"}, "Setting `credit_refresh_days` must be a whole number."),
         ({"credit_budgets": 5}, "Unknown setting `credit_budgets`: did you mean `credit_budget`?"),
         ({"max_pages": {"organizations": 0}}, "Setting `max_pages.organizations` must be 1 or more."),
-        ({"max_pages": {"organisations": 1}}, "Setting `max_pages` names `organisations`, no stream that reads pages"),
-        ({"full_refresh_days": {"person_detail": 1}}, "names `person_detail`, no stream that reads pages"),
+        ({"max_pages": {"organisations": 1}}, "Setting `max_pages` names organisations, no stream that it applies"),
+        ({"full_refresh_days": {"person_detail": 1}}, "names person_detail, no stream that it applies to"),
         ({"organization_searches": [{"name": "a"}]}, "Setting `organization_searches.0` needs `filters`: add it."),
         ({"organization_searches": [{"filters": {"a": 1}}]}, "Setting `organization_searches.0` needs `name`: add it."),
         ({"organization_searches": [{**COMPANIES, "name": ""}]}, "`organization_searches.0.name` must not be empty."),
-        ({"organization_searches": [{"name": "a", "filters": {}}]}, "the search `a` needs at least one filter."),
+        ({"organization_searches": [{"name": "a", "filters": {}}]}, "the search `a` has no filters: add one, as"),
         ({"organization_searches": [COMPANIES, COMPANIES]}, "`organization_searches` holds two searches named `a`"),
         ({"organization_searches": [{**COMPANIES, "max_pages": 0}]}, "`organization_searches.0.max_pages` must be 1"),
         ({"organization_searches": [{**COMPANIES, "pages": 1}]}, "Unknown setting `organization_searches.0.pages`"),
@@ -159,21 +256,30 @@ def enrichment(**options: Any) -> dict[str, Any]:
             {"organization_searches": [{"name": "a", "filters": {"organization_location[]": ["x"]}}]},
             "a filter `organization_location`, which Apollo would ignore: did you mean `organization_locations`?",
         ),
-        ({"organization_ids": ["5"]}, "`organization_ids.0` must be ids of Apollo's, 24 hex digits each."),
-        ({"organization_ids": [AN_ID[1:] + "G"]}, "`organization_ids.0` must be ids of Apollo's, 24 hex digits each."),
-        ({"organization_ids": AN_ID}, "Setting `organization_ids` must be"),
-        ({"person_ids": ["../users"]}, "`person_ids.0` must be ids of Apollo's, 24 hex digits each."),
-        ({"domains": ["https://apollo.io/"]}, "`domains.0` must be domains such as apollo.io, without"),
-        ({"domains": ["me@apollo.io"]}, "`domains.0` must be domains such as apollo.io, without"),
-        ({"domains": ["apollo"]}, "`domains.0` must be domains such as apollo.io, without"),
+        ({"organization_ids": ["5"]}, "`organization_ids.0` must be an id of Apollo's, 24 hex digits."),
+        ({"organization_ids": [AN_ID[1:] + "G"]}, "`organization_ids.0` must be an id of Apollo's, 24 hex digits."),
+        ({"organization_ids": AN_ID}, "Setting `organization_ids` must be a list."),
+        ({"person_ids": ["../users"]}, "`person_ids.0` must be an id of Apollo's, 24 hex digits."),
+        ({"domains": ["https://apollo.io/"]}, "`domains.0` must be a domain such as apollo.io, without"),
+        ({"domains": ["me@apollo.io"]}, "`domains.0` must be a domain such as apollo.io, without"),
+        ({"domains": ["apollo"]}, "`domains.0` must be a domain such as apollo.io, without"),
         ({"news": {"category": ["hires"]}}, "Unknown setting `news.category`"),
         ({"news": {"categories": [""]}}, "Setting `news.categories.0` must not be empty."),
         (enrichment(**{"from": "leads"}), "Setting `people_enrichment.from` must be one of details, contacts, people."),
         (enrichment(reveal_phone=True), "Unknown setting `people_enrichment.reveal_phone`"),
-        (enrichment(**{"from": "details"}), "is `from` details and has no `details`: add them."),
-        (enrichment(**{"from": "details", "details": []}), "is `from` details and has no `details`: add them."),
-        (enrichment(details=[{"email": "a@b.c"}]), "has `details`: set `from` to details to use them, or remove them."),
-        (enrichment(**{"from": "details", "details": [{}]}), "holds a person without anything to know them by"),
+        (
+            enrichment(**{"from": "details"}),
+            "`people_enrichment.from` is details: list the persons in `people_enrichment.details`.",
+        ),
+        (
+            enrichment(**{"from": "details", "details": []}),
+            "`people_enrichment.from` is details: list the persons in `people_enrichment.details`.",
+        ),
+        (
+            enrichment(details=[{"email": "a@b.c"}]),
+            "Setting `people_enrichment.details` is not used: set `people_enrichment.from` to",
+        ),
+        (enrichment(**{"from": "details", "details": [{}]}), "`people_enrichment.details` has an empty entry: fill or"),
         (
             enrichment(**{"from": "details", "details": [{"mail": "a@b.c"}]}),
             "Unknown setting `people_enrichment.details.0.mail`",
@@ -182,14 +288,26 @@ def enrichment(**options: Any) -> dict[str, Any]:
             enrichment(**{"from": "details", "details": [{"email": ""}]}),
             "Setting `people_enrichment.details.0.email` must not be empty.",
         ),
-        (enrichment(**{"from": "people"}), "is `from` people: set `people_searches`, which finds them."),
-        (enrichment(reveal_phone_number="yes"), "Setting `people_enrichment.reveal_phone_number` must be boolean."),
+        (
+            enrichment(**{"from": "people"}),
+            "`people_enrichment.from` is people: set `people_searches`, which finds them.",
+        ),
+        (
+            enrichment(reveal_phone_number="yes"),
+            "Setting `people_enrichment.reveal_phone_number` must be true or false.",
+        ),
         *(
-            (enrichment(**{reveal: True, "max_waterfall_credits": 5}), "set `webhook_url`, without which Apollo")
+            (
+                enrichment(**{reveal: True, "max_waterfall_credits": 5}),
+                "`people_enrichment.webhook_url` is missing: Apollo wants",
+            )
             for reveal in ("reveal_phone_number", "run_waterfall_email", "run_waterfall_phone")
         ),
         *(
-            (enrichment(**{run: True, "webhook_url": "https://a.test"}), "set `max_waterfall_credits`, the most per")
+            (
+                enrichment(**{run: True, "webhook_url": "https://a.test"}),
+                "`people_enrichment.max_waterfall_credits` is missing:",
+            )
             for run in ("run_waterfall_email", "run_waterfall_phone")
         ),
         (enrichment(max_waterfall_credits=0), "Setting `people_enrichment.max_waterfall_credits` must be 1 or more."),
@@ -222,6 +340,7 @@ def test_a_bad_credit_setting_is_refused_before_any_request(
         {"credit_streams": ["news_articles"], "organization_ids": [AN_ID]},
         {"credit_streams": ["person_details"], "people_searches": [SEARCH]},
         {"credit_streams": ["organization_enrichment", "conversation_details", "conversation_exports"]},
+        enrichment(details=None, webhook_url=None),  # as Meltano gives what is not set
         enrichment(reveal_phone_number=True, webhook_url="https://a.test"),
         enrichment(run_waterfall_email=True, webhook_url="https://a.test", max_waterfall_credits=5),
         {"max_pages": {"organizations": 1, "person_details": 1}},

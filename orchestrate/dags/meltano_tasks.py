@@ -49,7 +49,7 @@ GRACE = 120
 SCHEDULES_LAST = 600
 
 #: What the tap says where another try would end the same.
-HOPELESS = re.compile(r"does not accept the (credentials|refresh token)|^(Setting|Unknown setting) `")
+HOPELESS = re.compile(r"does not accept the (credentials|refresh token)|^(Settings?|Unknown setting) `")
 
 
 def schedules() -> list[dict[str, Any]]:
