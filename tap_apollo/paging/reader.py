@@ -171,7 +171,10 @@ class ListReader:
     @property
     def resume_at(self) -> int:
         """Where a later run goes on: before the rows that may be tied with unread ones."""
-        return self.position if self.careful else max(0, self.position - self._run)
+        if self.careful:
+            # Where a tie begins is not to be seen without a key, and what an earlier run saw is not known any more.
+            return self.position if self._key else max(0, self.position - self._per_page)
+        return max(0, self.position - self._run)
 
     def next_request(self) -> PageRequest | None:
         """Return the page to fetch next, or None at the end of the list or of what Apollo shows."""
