@@ -295,14 +295,15 @@ def _bad_date_range(where: str, report: Mapping[str, Any]) -> Iterator[str]:
 def _bad_stream_maps(config: Mapping[str, Any], known: Collection[str]) -> Iterator[str]:
     """Maps that would do nothing: what they were to keep out would go out."""
     for key, definition in (config.get("stream_maps") or {}).items():
-        source = definition.get("__source__", key) if isinstance(definition, dict) else key
+        source = f"{definition.get('__source__', key)}" if isinstance(definition, dict) else key
         streams = fnmatch.filter(known, source)
         if not (streams or key.startswith("__")):
             yield f"Setting `stream_maps` names {source}, which is no stream{_suggest(source, known) or ': remove it.'}"
         for stream in streams if isinstance(definition, dict) and streams == [source] else ():
             columns = schemas.load(stream)["properties"]
             for column, expression in definition.items():
-                if expression in {None, "__NULL__"} and not (column in columns or column.startswith("__")):
+                removed = expression is None or expression == "__NULL__"
+                if removed and not (column in columns or column.startswith("__")):
                     yield (
                         f"Setting `stream_maps` removes `{column}`, which is no column of {stream}"
                         f"{_suggest(column, columns) or ': remove it.'}"

@@ -16,6 +16,7 @@ class SyncReport:
 
     Attributes:
         fatal: The error after which no stream can be read, if there was one.
+        named: The streams of which something was said.
     """
 
     def __init__(self, logger: logging.Logger, *, strict: bool) -> None:
@@ -29,6 +30,7 @@ class SyncReport:
         self._strict = strict
         self._failures: list[str] = []
         self.fatal: ApolloError | None = None
+        self.named: set[str] = set()
 
     def forbidden(self, stream: str, reason: str) -> None:
         """Note a stream that the key may not read: skipped, a failure under ``strict``."""
@@ -47,6 +49,7 @@ class SyncReport:
             may_pass: Whether another run may do better with nothing changed.
         """
         self._failures.append(stream)
+        self.named.add(stream)
         again = "; run again" if may_pass else ""
         self._logger.error("Stream %s failed: %s What it wrote before is valid%s.", stream, reason, again)
 
@@ -64,6 +67,7 @@ class SyncReport:
             raise SyncError(msg)
 
     def _note(self, stream: str, message: str) -> None:
+        self.named.add(stream)
         if self._strict:
             self._failures.append(stream)
         self._logger.log(logging.ERROR if self._strict else logging.WARNING, message)

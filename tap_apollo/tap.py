@@ -29,6 +29,7 @@ from tap_apollo.plan import make_plan
 from tap_apollo.pool import side_by_side
 from tap_apollo.rate_limits import WaitTooLongError
 from tap_apollo.records import is_bookmark
+from tap_apollo.report import counted
 from tap_apollo.run import Run
 from tap_apollo.stream import UNKNOWN_FORM
 from tap_apollo.streams import CREDIT_STREAMS, PAGED, STREAMS
@@ -86,6 +87,9 @@ class TapApollo(Tap):
             if not (parse_env_config and bad):
                 raise
             raise SettingsError("\n".join(bad)) from None
+
+    #: Whether a signal is ending the run.
+    _ending = False
 
     @override
     def discover_streams(self) -> list[Stream]:
@@ -324,6 +328,8 @@ class TapApollo(Tap):
         if self.state:
             self.state_writer.write_state(self.state)
         streams = [one for one in self.streams.values() if one.selected or one.has_selected_descendents]
+        if not streams:
+            self.logger.warning("No stream is selected, so nothing is read: see `select`, or the file of --catalog.")
         one_by_one = {*CREDIT_STREAMS, *AFTER_CREDIT_STREAMS}
         groups = [[one] for one in streams if one.name not in one_by_one and one.parent_stream_type is None]
         groups.append([one for one in streams if one.name in one_by_one])
@@ -356,11 +362,18 @@ class TapApollo(Tap):
         self.run.trial = True
         passed = super().run_connection_test()
         self.run.report.raise_for_failures()
+        tried = [name for name in self.streams if name not in CREDIT_STREAMS]
+        said = [name for name in tried if name in self.run.report.named]
+        above = f"; see the messages above on {', '.join(said)}" if said else ""
+        self.logger.info("%s of %s can be read%s.", len(tried) - len(said), counted(len(tried), "stream"), above)
         return passed
 
     @override
     def _handle_termination(self, signum: int, frame: Any) -> None:
         """Keep the last state, and end as a process does that a signal ended: the sync is not complete."""
+        if self._ending:  # a terminal sends one signal, and a runner another
+            return
+        self._ending = True
         if not self.run.baton.drop(patience=PATIENCE):  # whoever works is held up by the target: the last STATE stands
             os._exit(128 + signum)
         if self.run.has_ledger:

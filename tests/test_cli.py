@@ -6,16 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from apollo_sandbox import Sandbox, Settings
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tap_apollo.tap import TapApollo
 from tests.singer import config_for
-
-if TYPE_CHECKING:
-    from apollo_sandbox import Sandbox
 
 
 def tap(*arguments: str, config: dict[str, Any] | None = None, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -105,6 +103,24 @@ def test_a_wrong_key_is_one_line(tmp_path: Path, sandbox: Sandbox, arguments: tu
 def test_the_connection_test_passes(tmp_path: Path, sandbox: Sandbox) -> None:
     done = tap("--test", config=config_for(sandbox), folder=tmp_path)
     assert done.returncode == 0, done.stderr
+    free = len(STREAMS) - len(CREDIT_STREAMS)
+    assert f"{free} of {free} streams can be read." in done.stderr
+    assert "ERROR" not in done.stderr
+
+
+def test_the_connection_test_names_what_cannot_be_read(tmp_path: Path) -> None:
+    with Sandbox(Settings(contacts=20, forbid=("tasks/search",))).serve() as own:
+        done = tap("--test", config=config_for(own), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "31 of 33 streams can be read; see the messages above on task_details, tasks." in done.stderr
+    assert "ERROR" not in done.stderr
+
+
+def test_a_catalog_without_streams_is_said(tmp_path: Path, sandbox: Sandbox) -> None:
+    (tmp_path / "catalog.json").write_text('{"streams": []}', encoding="utf-8")
+    done = tap("--catalog", "catalog.json", config=config_for(sandbox), folder=tmp_path)
+    assert done.returncode == 0
+    assert "No stream is selected" in done.stderr
 
 
 def test_a_catalog_selects_streams_and_columns_and_a_state_goes_on(tmp_path: Path, sandbox: Sandbox) -> None:

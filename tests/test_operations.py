@@ -301,7 +301,8 @@ def follow(recipe: str, project: Path, settings: dict[str, str]) -> str:
     """Run the commands of a recipe as a user would, and return what is said."""
     command = ["bash", "-ec", block(recipe, "sh")]
     variables = environment(settings)
-    return subprocess.run(command, cwd=project, env=variables, check=True, capture_output=True, text=True).stderr
+    done = subprocess.run(command, cwd=project, env=variables, check=True, capture_output=True, text=True)
+    return f"{done.stdout}{done.stderr}"
 
 
 def fails(project: Path, settings: dict[str, str]) -> str:
@@ -312,6 +313,11 @@ def fails(project: Path, settings: dict[str, str]) -> str:
 
 
 class TestThroughMeltano:
+    def test_the_plan_is_that_of_the_next_run(self, project: Path, settings: dict[str, str]) -> None:
+        contacts = re.search(r"^contacts +yes +(\d+) ", follow("plan", project, settings), re.MULTILINE)
+        assert contacts
+        assert int(contacts[1]) < 10  # all of them are 250
+
     def test_one_stream_is_read_anew_by_a_full_refresh_of_it_alone(
         self, project: Path, own: Sandbox, settings: dict[str, str]
     ) -> None:

@@ -237,7 +237,7 @@ class TestThePage:
         assert not revealed(run.records, secrets)
 
     def test_a_map_of_a_part_is_refused(self, own: Sandbox) -> None:
-        with pytest.raises(SettingsError, match="removes `account.phone`, which is no column of contacts"):
+        with pytest.raises(SettingsError, match=r"removes `account\.phone`, which is no column of contacts"):
             sync(own, "contacts", stream_maps={"contacts": {"account.phone": "__NULL__"}})
 
     @pytest.mark.parametrize("maps", [{"notes": {"content": "__NULL__"}}, {"*": {"email": "__NULL__"}}])
