@@ -283,7 +283,7 @@ class ApolloClient(RESTStream[None]):
                 raise
             raise type(error)(f"{self.endpoint} is needed, and cannot be read: {error.message}") from error
         except (RetriableAPIError, requests.RequestException) as error:
-            raise ApolloError(f"{self.endpoint} is needed, and cannot be read: {self.describe(error)}.") from error
+            raise PassingError(f"{self.endpoint} is needed, and cannot be read: {self.describe(error)}.") from error
 
 
 def _query(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -981,7 +981,8 @@ def test_a_parent_that_cannot_be_read_fails_the_stream_and_says_so(
     assert isinstance(run.error, SyncError)
     assert run.records["users"]
     (line,) = said(caplog, f"Stream {stream} failed")
-    assert f"the credentials may not read {action} (403)" in line
+    assert f"{action} is needed, and cannot be read: server error (500)." in line
+    assert line.endswith("run again.")
 
 
 def test_requests_are_counted_like_those_of_others(tiny: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
