@@ -281,7 +281,7 @@ class ApolloStream(ApolloClient):
 
     @contextlib.contextmanager
     def reporting(self) -> Iterator[None]:
-        """Put what ends the stream early into the tap's report."""
+        """Put what ends the stream early into the run's report."""
         report = self.run.report
         try:
             yield

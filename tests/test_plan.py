@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo import client
-from tap_apollo.errors import decode
+from tap_apollo.errors import ApolloError, decode
 from tap_apollo.rate_limits import DAY, HOUR, MINUTE, WindowState, read_windows, seconds_for
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tap_apollo.tap import TapApollo
@@ -197,10 +198,9 @@ def test_a_wrong_key_is_one_line(tmp_path: Path, own: Sandbox) -> None:
     assert last_line(done).startswith("Error: Apollo does not accept the credentials (401)")
 
 
-def test_an_apollo_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
-    config = {"api_key": "k", "api_url": "http://127.0.0.1:9/api/v1"}
-    done = tap("--plan", config=config, folder=tmp_path)
-    assert done.returncode == 1
-    assert last_line(done) == (
-        "Error: Apollo cannot be reached at http://127.0.0.1:9/api/v1: check `api_url` and the network."
-    )
+def test_an_apollo_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backoff._sync.time", SimpleNamespace(sleep=lambda _: None))
+    url = "http://127.0.0.1:9/api/v1"
+    with pytest.raises(ApolloError) as raised:
+        TapApollo(config={"api_key": "k", "api_url": url}).plan()
+    assert raised.value.message == f"Apollo cannot be reached at {url}: check `api_url` and the network."
