@@ -47,6 +47,7 @@ class Reading:
         walk: The walk.
         pages: How many pages have been read.
         outcome: How the walk ended, once the rows of its last page are taken; None if it was stopped before.
+        limited: Whether the limit stopped it.
     """
 
     def __init__(
@@ -70,11 +71,7 @@ class Reading:
         self._ahead = ahead
         self.pages = 0
         self.outcome: Outcome | None = None
-
-    @property
-    def limited(self) -> bool:
-        """Whether the limit ended it."""
-        return self.outcome is None and self.pages == self._limit
+        self.limited = False
 
     def __iter__(self) -> Iterator[list[Record]]:
         """Read: whoever asks for the next page has delivered the rows of the one before."""
@@ -95,7 +92,7 @@ class Reading:
             except StopIteration as end:
                 request, outcome = None, end.value
             yield page.records
-        self.outcome = outcome
+        self.outcome, self.limited = outcome, outcome is None
 
 
 class LookAhead:

@@ -248,8 +248,10 @@ class ApolloStream(ApolloClient):
         self.walk_ended(walk, outcome)
         if walk.restarted:
             self.logger.warning("%s: %s; reading everything.", self.name, walk.restarted)
-        if outcome is None and not pages:
-            return  # what kept it from the first page was said
+        if outcome is None and not pages:  # what kept it from the first page was said, or is the limit
+            if self._reading.limited:
+                self.page_limit_reached()
+            return
         if outcome is None:
             records = f"{counted(delivered, 'record')}, not read to the end"
         elif outcome.verified or outcome.missing:
@@ -335,10 +337,12 @@ class ApolloStream(ApolloClient):
                 if mapped is not None:
                     now = datetime.datetime.now(tz=datetime.timezone.utc)
                     yield RecordMessage(stream_map.stream_alias, mapped, self._stream_version, now)
-        except Exception as error:  # noqa: BLE001 - whatever an expression raises; its text may quote the record
+        except Exception as error:  # whatever an expression raises; its text may quote the record
+            if not self.config.get("stream_maps"):
+                raise
             raise SettingsError(
                 f"Setting `stream_maps`: an expression for {self.name} fails on a record ({type(error).__name__}): "
-                "guard it against null, as in `... if record.get('email') else None`.",
+                "guard it against null, as in `... if record.get('email') else None`, and name selected columns only.",
             ) from None
 
     @override

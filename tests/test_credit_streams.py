@@ -437,7 +437,7 @@ class TestGoneAndUnknown:
         first = buy(own, "organization_details")
         assert isinstance(first.error, SyncError)
         assert len(first.ids("organization_details")) == own.ledger.credits_spent == booked(first.state) == 5
-        line = "Stream organization_details failed: 1 organization could not be asked for, as Apollo refuses it."
+        line = "Stream organization_details failed: 1 organization could not be bought: Apollo refuses the request to "
         assert any(message.startswith(line) for message in caplog.messages)
         second = buy(own, "organization_details", state=first.state)
         assert second.error is None
@@ -455,6 +455,41 @@ class TestGoneAndUnknown:
         assert second.error is None
         assert len(second.records["organization_enrichment"]) == 1
         assert max(charged(own).values()) == 1
+
+    @pytest.mark.parametrize("stream", ["people_enrichment", "organization_enrichment", "conversation_details"])
+    def test_one_that_another_stream_names_is_asked_for_again(self, own: Sandbox, stream: str) -> None:
+        """The place in that stream must not pass it."""
+        whole = buy(own, stream)
+        own.reset()
+        own.faults.add(
+            "status", status=422, action=PAYS_AT[stream], times=2 if CREDIT_STREAMS[stream].price.batch > 1 else 1
+        )
+        first = buy(own, stream)
+        assert isinstance(first.error, SyncError)
+        second = buy(own, stream, state=first.state)
+        assert second.error is None
+        assert len({*first.ids(stream)}) == len({*whole.ids(stream)}) - 1
+        assert {*first.ids(stream), *second.ids(stream)} == {*whole.ids(stream)}
+        assert max(charged(own).values()) == 1
+
+    def test_a_refused_batch_that_a_limit_keeps_from_being_taken_apart_is_said(
+        self, own: Sandbox, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        own.faults.add("status", status=422, action=PAYS_AT["organization_enrichment"])
+        run = buy(own, "organization_enrichment", max_pages={"organization_enrichment": 1})
+        assert isinstance(run.error, SyncError)
+        assert any(line.startswith("Stream organization_enrichment failed: Apollo refuses") for line in caplog.messages)
+
+    def test_what_is_left_of_a_batch_that_was_taken_apart_is_said_right(
+        self, own: Sandbox, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        domains = [own.world.people.company(serial).domain for serial in range(6)]
+        own.faults.add("status", status=422, action=PAYS_AT["organization_enrichment"], times=1)
+        limit = {"organization_enrichment": 4}
+        run = buy(own, "organization_enrichment", domains=domains, max_pages=limit)
+        assert run.error is None
+        assert len(run.records["organization_enrichment"]) == 3
+        assert "Left for the next run: 3 organizations." in limits_said(caplog)[0]
 
     @pytest.mark.parametrize("stream", ["organization_details", "organization_enrichment", "person_details"])
     def test_where_apollo_refuses_all_it_is_soon_given_up(self, own: Sandbox, stream: str) -> None:

@@ -311,6 +311,14 @@ def test_a_page_limit_of_people_is_said_if_it_is_the_streams(own: Sandbox, caplo
     assert warnings(caplog) == [said]
 
 
+def test_searches_that_a_page_limit_leaves_out_are_said_once(own: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    names = [{"name": name, "filters": {"person_titles": ["e"]}, "max_pages": 1} for name in "abc"]
+    whole = [{"name": "whole", "filters": {"q_keywords": "no such words"}}, *names]
+    sync(own, "people", people_searches=whole, max_pages={"people": 1})
+    said = "people stopped at a limit: `max_pages.people` is 1. The next run reads the same pages."
+    assert warnings(caplog) == [said]
+
+
 def test_a_stream_that_never_began_is_not_summed_up(own: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     own.faults.add("status", status=422, action="tasks/search", times=1)

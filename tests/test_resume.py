@@ -330,3 +330,11 @@ def test_the_bookmark_of_a_windowed_walk_is_no_later_than_it_began() -> None:
         state = {"bookmarks": {"calls": {"walk": stops.to_state()}}}
         bookmark = sync(sandbox, "calls", state=state).state["bookmarks"]["calls"]["replication_key_value"]
     assert "2026-07-01" < bookmark <= "2026-08-01"
+
+
+def test_where_a_runner_merges_states_a_list_that_was_stopped_is_read_whole_again(own: Sandbox) -> None:
+    """As Meltano does after `--full-refresh`: what the run did not mention stays."""
+    stopped = sync(own, "tasks", max_pages={"tasks": 1}).state
+    ended = sync(own, "tasks").state
+    merged = {"bookmarks": {"tasks": {**stopped["bookmarks"]["tasks"], **ended["bookmarks"]["tasks"]}}}
+    assert len(sync(own, "tasks", state=merged).records["tasks"]) == own.counts()["tasks"]

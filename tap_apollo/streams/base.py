@@ -238,13 +238,11 @@ class ListStream(ResumableStream):
     @override
     def remember(self, walk: Walk, outcome: Outcome) -> None:
         if outcome.missing and not outcome.capped:  # the next run looks for it, from where this one began
-            self.place.pop(WALK, None)
-            if self._memory != ListMemory():
-                self.place[WALK] = self._memory.to_state()
+            self.place[WALK] = self._memory.to_state()
             return
         mark = cast("ListWalk", walk).mark or self._memory.covered
         if mark is None:
-            self.place.pop(WALK, None)
+            self.place[WALK] = ListMemory().to_state()
             return
         walked_at = self.started if self._whole or outcome.whole else self._memory.walked_at
         witnesses = cast("ListWalk", walk).witnesses

@@ -106,6 +106,11 @@ class CreditStream(ApolloStream):
         """The run's ledger."""
         return self.run.ledger
 
+    @property
+    def owes(self) -> bool:
+        """Whether something that was to be bought is still to be asked for: then the place in the source stays."""
+        return False
+
     # The plan
 
     def to_buy(self) -> tuple[int, bool]:
@@ -339,18 +344,26 @@ class RecordCreditStream(CreditStream):
         """Return the keys of what need not be asked for again: those not found included."""
         return [key for one in batch for key in one.keys]
 
+    @property
+    @override
+    def owes(self) -> bool:
+        return bool(self._tolerance.failed)
+
     @override
     def purchases(self) -> Iterator[list[Record]]:
         bought = self.remembered()
         for some in self.wanted():
             todo = list({one.key: one for one in some if not any(key in bought for key in one.keys)}.values())
+            left = len(todo)
             while todo:
-                self.left = f"{self.price.counted(len(todo))}{self.beyond}"
+                self.left = f"{self.price.counted(left)}{self.beyond}"
                 size = min(self.price.batch, self.allow(self.unit_price))
                 batch, todo = todo[:size], todo[size:]
                 for part, rows in self._answers_to(batch):
                     yield rows
                     bought.add(self.asked(part, rows))
+                    left -= len(part)
+                    self.left = f"{self.price.counted(left)}{self.beyond}"
 
     def _answers_to(self, batch: list[Wanted]) -> Iterator[tuple[list[Wanted], list[Record]]]:
         """Buy some records; if Apollo refuses that, which is free, buy one by one: only some may be why.
@@ -364,6 +377,11 @@ class RecordCreditStream(CreditStream):
             raise
         except RequestError as error:
             if len(batch) > 1:
+                try:
+                    self.allow(self.unit_price)
+                except LimitReachedError:  # as it would be in each run: none comes past this batch
+                    self.run.report.failed(self.name, error.message)
+                    raise
                 for one in batch:
                     yield from self._answers_to([one])
                 return
@@ -382,8 +400,8 @@ class RecordCreditStream(CreditStream):
             text = "%s: Apollo does not know %s of the %s that were asked for."
             self.logger.warning(text, self.name, f"{self._tolerance.gone:,}", self.price.units)
         if self._tolerance.failed and not self._tolerance.gave_up:  # else that was said
-            text = f"{self.price.counted(self._tolerance.failed)} could not be asked for, as Apollo refuses it."
-            self.run.report.failed(self.name, text, may_pass=True)
+            text = f"{self.price.counted(self._tolerance.failed)} could not be bought: {self._tolerance.reason}"
+            self.run.report.failed(self.name, text)
 
     @override
     def to_buy(self) -> tuple[int, bool]:
@@ -434,10 +452,11 @@ def read_for(buyer: CreditStream, source: ApolloStream) -> Iterator[list[Record]
         reading = Reading(walk, fetch, source.page_limit(context))
         for rows in reading:
             yield rows
-            source.page_delivered(rows)
+            if not buyer.owes:
+                source.page_delivered(rows)
             buyer.left = unread
         if reading.outcome and reading.outcome.shortfall:
             buyer.miss(f"{source.name}: {reading.outcome.shortfall}")
-        if reading.outcome and isinstance(source, ResumableStream):
+        if reading.outcome and not buyer.owes and isinstance(source, ResumableStream):
             source.remember(walk, reading.outcome)
     buyer.left = buyer.beyond = ""

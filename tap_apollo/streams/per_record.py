@@ -280,7 +280,8 @@ class PerRecordStream(ApolloStream):
     def ended(self, delivered: int, seconds: float) -> None:
         names = self._parent_names
         if self._tolerance.failed and not self._tolerance.gave_up:  # else that was said
-            text = f"{counted(self._tolerance.failed, 'record')} of {names} could not be asked about."
+            text = f"{counted(self._tolerance.failed, 'record')} of {names} could not be asked about"
+            text = f"{text}: {self._tolerance.reason}" if self._tolerance.reason else f"{text}."
             self.run.report.failed(self.name, text, may_pass=True)
         if self._tolerance.gone:
             gone = counted(self._tolerance.gone, "record")

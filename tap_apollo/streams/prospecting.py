@@ -49,6 +49,7 @@ class People(PagedStream):
     state_partitioning_keys = ()
 
     _pages_read = 0
+    _limit_said = False
 
     @property
     @override
@@ -77,7 +78,8 @@ class People(PagedStream):
     @override
     def page_limit_reached(self) -> None:
         """Say so of the stream's limit; that of a search is what is wanted of it."""
-        if self._pages_read == self.max_pages:
+        if self._pages_read == self.max_pages and not self._limit_said:
+            self._limit_said = True
             text = "%s stopped at a limit: `max_pages.%s` is %s. The next run reads the same pages."
             self.logger.warning(text, self.name, self.name, f"{self.max_pages:,}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_apollo.errors import GoneError
+from tap_apollo.errors import ApolloError, GoneError
 
 #: Records in a row that cannot be read, until the stream fails.
 MOST_FAILURES = 5
@@ -14,12 +14,14 @@ class Tolerance:
     Attributes:
         gone: How many Apollo does not have.
         failed: How many could not be read for another reason.
+        reason: Why the last of them could not, a sentence; empty if that has no words.
     """
 
     def __init__(self) -> None:
         """Count none."""
         self.gone = 0
         self.failed = 0
+        self.reason = ""
         self._in_a_row = 0
 
     @property
@@ -41,6 +43,7 @@ class Tolerance:
             self.gone += 1
             return
         self.failed += 1
+        self.reason = error.message if isinstance(error, ApolloError) else ""
         self._in_a_row += 1
         if self.gave_up:
             raise error
