@@ -61,7 +61,7 @@ class Price:
 
     def counted(self, number: int) -> str:
         """Return a number of units, as users read it."""
-        return f"{number:,} {self.unit if number == 1 else self.units}"
+        return counted(number, self.unit, self.units)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,14 +8,11 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-import requests
-from singer_sdk.exceptions import RetriableAPIError
-
 from tap_apollo.credits import LimitReachedError
-from tap_apollo.errors import ApolloError, CredentialsError, ForbiddenError
-from tap_apollo.rate_limits import NAMES, WaitTooLongError, seconds_for
+from tap_apollo.errors import CredentialsError
+from tap_apollo.rate_limits import NAMES, seconds_for
 from tap_apollo.report import counted
-from tap_apollo.stream import UNKNOWN_FORM
+from tap_apollo.stream import UNREADABLE
 from tap_apollo.streams import CREDIT_STREAMS
 from tap_apollo.streams.credit import CreditStream
 
@@ -183,18 +180,10 @@ def _plan(stream: ApolloStream, run: Run) -> StreamPlan:
         outlook = stream.outlook()
     except CredentialsError:
         raise
-    except ForbiddenError as error:
-        problem = error.message
-    except ApolloError as error:
+    except UNREADABLE as error:
         if error is run.report.fatal:
             raise
-        problem = error.message
-    except WaitTooLongError as error:
-        problem = f"{stream.waits_too_long(error)}."
-    except UNKNOWN_FORM as error:
-        problem = stream.unknown_form(error)
-    except (RetriableAPIError, requests.RequestException) as error:
-        problem = f"{stream.describe(error)}."
+        problem = stream.why(error)
     windows = run.limiter.readings(stream.path) or [*(outlook.windows if outlook else ())]
     count = outlook.requests if outlook else 0
     seconds = max(seconds_for(count, windows), count * (time.monotonic() - began)) if count else 0

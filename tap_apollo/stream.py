@@ -43,6 +43,10 @@ OtherStream = TypeVar("OtherStream", bound="ApolloStream")
 UNKNOWN_FORM = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
+#: What asking and reading a reply raise if a stream cannot be read.
+UNREADABLE = (ApolloError, WaitTooLongError, *UNKNOWN_FORM, RetriableAPIError, requests.RequestException)
+
+
 class Metric(enum.Enum):
     """Metrics of the tap's own, beside the SDK's."""
 
@@ -387,6 +391,20 @@ class ApolloStream(ApolloClient):
         names = {one.stream_alias for one in maps[self.name]}
         others = (other for other in self._tap.streams.values() if other is not self and other.selected)
         return any(one.stream_alias in names for other in others for one in maps[other.name])
+
+    def why(self, error: Exception) -> str:
+        """Say in a sentence why the stream cannot be read.
+
+        Args:
+            error: One of ``UNREADABLE``.
+        """
+        if isinstance(error, ApolloError):
+            return error.message
+        if isinstance(error, WaitTooLongError):
+            return f"{self.waits_too_long(error)}."
+        if isinstance(error, UNKNOWN_FORM):
+            return self.unknown_form(error)
+        return f"{self.describe(error)}."
 
     def unknown_form(self, error: Exception) -> str:
         """Say that a reply cannot be read."""

@@ -14,9 +14,8 @@ import sys
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 import click
-import requests
 from singer_sdk import Stream, Tap
-from singer_sdk.exceptions import MappingError, RetriableAPIError
+from singer_sdk.exceptions import MappingError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.singerlib import Catalog
 from typing_extensions import override
@@ -31,7 +30,7 @@ from tap_apollo.rate_limits import WaitTooLongError
 from tap_apollo.records import is_bookmark
 from tap_apollo.report import counted
 from tap_apollo.run import Run
-from tap_apollo.stream import UNKNOWN_FORM
+from tap_apollo.stream import UNREADABLE
 from tap_apollo.streams import CREDIT_STREAMS, PAGED, STREAMS
 from tap_apollo.streams.workspace import CreditUsageStats
 
@@ -70,6 +69,9 @@ class TapApollo(Tap):
         PluginCapabilities.STRUCTURED_LOGGING,
     ]
 
+    #: Whether a signal is ending the run.
+    _ending = False
+
     def __init__(self, *, parse_env_config: bool = False, **arguments: Any) -> None:  # noqa: ANN401
         """Read the settings.
 
@@ -87,9 +89,6 @@ class TapApollo(Tap):
             if not (parse_env_config and bad):
                 raise
             raise SettingsError("\n".join(bad)) from None
-
-    #: Whether a signal is ending the run.
-    _ending = False
 
     @override
     def discover_streams(self) -> list[Stream]:
@@ -112,7 +111,7 @@ class TapApollo(Tap):
         try:
             for stream in self.streams.values():
                 cast("ApolloStream", stream).learn()
-        except (ApolloError, RetriableAPIError, WaitTooLongError, requests.RequestException, *UNKNOWN_FORM) as error:
+        except UNREADABLE as error:
             if isinstance(error, ApolloError):
                 reason = error.message
             elif isinstance(error, WaitTooLongError):

@@ -385,10 +385,11 @@ class RecordCreditStream(CreditStream):
                 for one in batch:
                     yield from self._answers_to([one])
                 return
-            gone = isinstance(error, GoneError) and self.price.batch == 1  # else the endpoint says it, not the record
-            self._tolerance.note(error if gone else RequestError(error.message))
-            if gone:
+            if isinstance(error, GoneError) and self.price.batch == 1:  # else the endpoint says it, not the record
+                self._tolerance.note_gone()
                 yield batch, []
+            else:
+                self._tolerance.note_failed(error)
         else:
             self._tolerance.note_read()
             yield batch, rows

@@ -266,7 +266,10 @@ class PerRecordStream(ApolloStream):
         except (RequestError, RetriableAPIError, *UNKNOWN_FORM) as error:
             if len(records) > 1:
                 return [row for record in records for row in self._rows([record], parent)]
-            self._tolerance.note(error)
+            if isinstance(error, GoneError):
+                self._tolerance.note_gone()
+            else:
+                self._tolerance.note_failed(error)
             return []
         self._tolerance.note_read()
         return rows

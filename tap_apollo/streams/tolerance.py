@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_apollo.errors import ApolloError, GoneError
+from tap_apollo.errors import ApolloError
 
 #: Records in a row that cannot be read, until the stream fails.
 MOST_FAILURES = 5
@@ -33,15 +33,16 @@ class Tolerance:
         """Note that one was read."""
         self._in_a_row = 0
 
-    def note(self, error: Exception) -> None:
+    def note_gone(self) -> None:
+        """Note that Apollo does not have one."""
+        self.gone += 1
+
+    def note_failed(self, error: Exception) -> None:
         """Note that one could not be read.
 
         Raises:
             Exception: The error, if several in a row could not be read: it is not the records.
         """
-        if isinstance(error, GoneError):
-            self.gone += 1
-            return
         self.failed += 1
         self.reason = error.message if isinstance(error, ApolloError) else ""
         self._in_a_row += 1

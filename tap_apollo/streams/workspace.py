@@ -134,12 +134,8 @@ class CreditUsageStats(ApolloStream):
         try:
             with self.needed():
                 return read_meter(self.ask({}))
-        except ForbiddenError as error:
-            reason = error.message
-        except WaitTooLongError as error:
-            reason = f"{self.waits_too_long(error)}."
-        except UNKNOWN_FORM as error:
-            reason = self.unknown_form(error)
+        except (ForbiddenError, WaitTooLongError, *UNKNOWN_FORM) as error:
+            reason = self.why(error)
         kept = "`credit_reserve` cannot be kept, and " if self.config["credit_reserve"] else ""
         text = "Credits: the team's balance is unknown: %s Without it %sthe tap goes by its own limits."
         self.logger.warning(text, reason, kept)
