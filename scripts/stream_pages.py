@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tap_apollo import schemas
 from tap_apollo.credits import PHONE_NUMBER
-from tap_apollo.stream import ApolloStream
+from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.base import FrontierStream, ListStream, NewestFirstStream
 from tap_apollo.streams.conversations import ConversationExports, FindExport
 from tap_apollo.streams.credit import CreditStream

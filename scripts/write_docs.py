@@ -15,7 +15,7 @@ from scripts.personal import personal_tables
 from scripts.relationships import relationships_page
 from scripts.stream_pages import GROUPS, WRITTEN, stream_pages
 from tap_apollo import schemas
-from tap_apollo.settings import SETTINGS
+from tap_apollo.config.settings import SETTINGS
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tap_apollo.tap import TapApollo
 

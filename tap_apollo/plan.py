@@ -8,22 +8,22 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from tap_apollo.api.errors import CredentialsError
+from tap_apollo.api.rate_limits import NAMES, seconds_for
 from tap_apollo.credits import LimitReachedError
-from tap_apollo.errors import CredentialsError
-from tap_apollo.rate_limits import NAMES, seconds_for
 from tap_apollo.report import counted
-from tap_apollo.stream import UNREADABLE
+from tap_apollo.singer.stream import UNREADABLE
 from tap_apollo.streams import CREDIT_STREAMS
 from tap_apollo.streams.credit import CreditStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from tap_apollo.api.rate_limits import WindowState
     from tap_apollo.credits import Ledger
-    from tap_apollo.rate_limits import WindowState
-    from tap_apollo.reading import Outlook
-    from tap_apollo.run import Run
-    from tap_apollo.stream import ApolloStream
+    from tap_apollo.readers.prefetch import Outlook
+    from tap_apollo.services import Run
+    from tap_apollo.singer.stream import ApolloStream
 
 #: Columns of the table that hold numbers.
 _NUMBERS = range(2, 6)

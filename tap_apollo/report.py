@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tap_apollo.errors import SyncError
+from tap_apollo.api.errors import SyncError
 
 if TYPE_CHECKING:
-    from tap_apollo.errors import ApolloError
+    from tap_apollo.api.errors import ApolloError
 
 
 class SyncReport:

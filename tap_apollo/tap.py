@@ -20,17 +20,17 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
-from tap_apollo import checks, settings
+from tap_apollo.api.concurrency import side_by_side
+from tap_apollo.api.errors import ApolloError, SettingsError
+from tap_apollo.api.rate_limits import WaitTooLongError
+from tap_apollo.config import checks, settings
 from tap_apollo.credits import SPENDING, Ledger, Limits, Spending
-from tap_apollo.errors import ApolloError, SettingsError
-from tap_apollo.messages import BlockWriter
 from tap_apollo.plan import make_plan
-from tap_apollo.pool import side_by_side
-from tap_apollo.rate_limits import WaitTooLongError
-from tap_apollo.records import is_bookmark
 from tap_apollo.report import counted
-from tap_apollo.run import Run
-from tap_apollo.stream import UNREADABLE
+from tap_apollo.services import Run
+from tap_apollo.singer.conform import is_bookmark
+from tap_apollo.singer.messages import BlockWriter
+from tap_apollo.singer.stream import UNREADABLE
 from tap_apollo.streams import CREDIT_STREAMS, PAGED, STREAMS
 from tap_apollo.streams.workspace import CreditUsageStats
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import CatalogEntry
 
     from tap_apollo.plan import Plan
-    from tap_apollo.stream import ApolloStream
+    from tap_apollo.singer.stream import ApolloStream
 
 #: A page of contacts is some 20,000 objects, none of them in a cycle: looking for cycles at every 700, as Python does,
 #: took a quarter of a sync's CPU.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.io_base import SingerWriter
 
-from tap_apollo.errors import ApolloError
+from tap_apollo.api.errors import ApolloError
 from tap_apollo.tap import TapApollo
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ import yaml
 
 from apollo_sandbox import Sandbox, Settings
 from scripts.write_docs import ROOT
-from tap_apollo import client
-from tap_apollo.errors import SettingsError, SyncError, decode
+from tap_apollo.api import client
+from tap_apollo.api.errors import SettingsError, SyncError, decode
+from tap_apollo.api.rate_limits import HOUR
+from tap_apollo.config.settings import DATE_RANGES, SETTINGS
 from tap_apollo.paging import PageRequest
-from tap_apollo.rate_limits import HOUR
-from tap_apollo.settings import DATE_RANGES, SETTINGS
 from tap_apollo.streams.analytics import AnalyticsReports, Report
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, config_for, sync
@@ -409,7 +409,7 @@ class TestPace:
             monotonic=lambda: time.monotonic() * self.SPEED,
             sleep=lambda seconds: time.sleep(seconds / self.SPEED),
         )
-        monkeypatch.setattr("tap_apollo.rate_limits.time", fast)
+        monkeypatch.setattr("tap_apollo.api.rate_limits.time", fast)
         with Sandbox(Settings(contacts=60, clock_speed=self.SPEED)).serve() as sandbox:
             began = fast.monotonic()
             run = read(sandbox, *self.REPORTS)

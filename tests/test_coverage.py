@@ -10,7 +10,7 @@ from requests.adapters import HTTPAdapter
 
 from apollo_sandbox.app import ENDPOINTS
 from scripts.operations import Operation, read_operations
-from tap_apollo.stream import ApolloStream
+from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams import STREAMS
 from tests.singer import sync
 from tests.test_sync import EVERYTHING

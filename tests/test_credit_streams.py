@@ -17,10 +17,10 @@ import pytest
 from hypothesis import strategies as st
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo import client
-from tap_apollo.client import MAX_TRIES
-from tap_apollo.errors import ApolloError, SyncError, decode
-from tap_apollo.run import Run
+from tap_apollo.api import client
+from tap_apollo.api.client import MAX_TRIES
+from tap_apollo.api.errors import ApolloError, SyncError, decode
+from tap_apollo.services import Run
 from tap_apollo.streams import CREDIT_STREAMS, credit
 from tap_apollo.streams.conversations import ConversationExports
 from tap_apollo.streams.tolerance import MOST_FAILURES
@@ -944,8 +944,8 @@ class TestFaults:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         # A refusal for the rate limit that does not say how long it lasts is taken for a minute.
-        monkeypatch.setattr("tap_apollo.client.refused_for", lambda reply: 0 if reply.status_code == 429 else None)
-        monkeypatch.setattr("tap_apollo.rate_limits.MARGIN", 0)
+        monkeypatch.setattr("tap_apollo.api.client.refused_for", lambda reply: 0 if reply.status_code == 429 else None)
+        monkeypatch.setattr("tap_apollo.api.rate_limits.MARGIN", 0)
         own.faults.add(action="people/show", times=3, **fault)
         run = buy(own, "person_details", credit_budget=30)
         assert run.error is None

@@ -11,7 +11,7 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from apollo_sandbox.catalog import CustomField
-from tap_apollo.custom_fields import LONGEST, CustomFieldLabels, names
+from tap_apollo.singer.custom_fields import LONGEST, CustomFieldLabels, names
 from tap_apollo.tap import TapApollo
 
 from .singer import Sync, config_for, sync

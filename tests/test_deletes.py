@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo.client import ApolloClient
+from tap_apollo.api.client import ApolloClient
 from tap_apollo.paging import Page
-from tap_apollo.stream import ApolloStream
+from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.base import PagedStream, ResumableStream
 from tap_apollo.streams.deals import Deals
 from tap_apollo.tap import TapApollo

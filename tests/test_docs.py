@@ -19,8 +19,8 @@ from scripts.relationships import REFERENCES, Reference, drawn
 from scripts.stream_pages import GROUPS
 from scripts.write_docs import ROOT, pages
 from tap_apollo import schemas
-from tap_apollo.errors import SettingsError
-from tap_apollo.settings import SETTINGS
+from tap_apollo.api.errors import SettingsError
+from tap_apollo.config.settings import SETTINGS
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tap_apollo.tap import TapApollo
 

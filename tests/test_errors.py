@@ -13,7 +13,7 @@ import pytest
 import requests
 import urllib3
 
-from tap_apollo.errors import (
+from tap_apollo.api.errors import (
     CredentialsError,
     ForbiddenError,
     GoneError,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo import client
-from tap_apollo.errors import ApolloError, CredentialsError, SettingsError, SyncError, decode
+from tap_apollo.api import client
+from tap_apollo.api.errors import ApolloError, CredentialsError, SettingsError, SyncError, decode
 from tap_apollo.streams.base import PagedStream
 from tap_apollo.streams.contacts import Contacts
 from tap_apollo.tap import TapApollo

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo import client
-from tap_apollo.client import ApolloClient
-from tap_apollo.errors import ApolloError, SyncError
+from tap_apollo.api import client
+from tap_apollo.api.client import ApolloClient
+from tap_apollo.api.errors import ApolloError, SyncError
 from tests.singer import Sync, sync
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ class EndlessError(ApolloError):
 def _bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries are not waited for; the window of a 429 that does not say how long is a second; no run is endless."""
     monkeypatch.setattr("backoff._sync.time", SimpleNamespace(sleep=lambda _: None))
-    monkeypatch.setattr("tap_apollo.client.refused_for", lambda reply: 0 if reply.status_code == 429 else None)
-    monkeypatch.setattr("tap_apollo.rate_limits.MARGIN", 0)
+    monkeypatch.setattr("tap_apollo.api.client.refused_for", lambda reply: 0 if reply.status_code == 429 else None)
+    monkeypatch.setattr("tap_apollo.api.rate_limits.MARGIN", 0)
     send, sent = ApolloClient._send, list[str]()
 
     def counted(stream: ApolloClient, request: Any) -> Any:

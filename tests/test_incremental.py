@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo.records import timestamp
+from tap_apollo.singer.conform import timestamp
 from tests.conftest import SEARCHES
 from tests.singer import sync
 

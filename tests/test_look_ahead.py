@@ -12,7 +12,7 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo.paging import Listing, ListWalk, Page, PageRequest
-from tap_apollo.reading import LookAhead, Reading
+from tap_apollo.readers.prefetch import LookAhead, Reading
 from tests.singer import sync
 from tests.test_resume import Seconds, Warehouse, content
 

@@ -14,8 +14,8 @@ import pytest
 import requests
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo import auth
-from tap_apollo.errors import ApolloError, CredentialsError, SettingsError, SyncError
+from tap_apollo.api import auth
+from tap_apollo.api.errors import ApolloError, CredentialsError, SettingsError, SyncError
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, sync_with
 from tests.test_resume import Seconds
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tap_apollo.stream import ApolloStream
+    from tap_apollo.singer.stream import ApolloStream
 
 MONTH = 2_592_000
 LIST_STREAMS = ("lists", "users", "contact_stages", "account_stages", "deal_stages", "email_schedules")
@@ -44,7 +44,7 @@ def own(seconds: Seconds) -> Iterator[Sandbox]:
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backoff._sync.time", SimpleNamespace(sleep=lambda _: None))
-    monkeypatch.setattr("tap_apollo.auth._WAITS", (0, 0, 0))
+    monkeypatch.setattr("tap_apollo.api.auth._WAITS", (0, 0, 0))
 
 
 @pytest.fixture

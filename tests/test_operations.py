@@ -19,9 +19,9 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from scripts.write_docs import ROOT
-from tap_apollo import client
+from tap_apollo.api import client
+from tap_apollo.api.errors import decode
 from tap_apollo.credits import SPENDING
-from tap_apollo.errors import decode
 from tap_apollo.streams import CREDIT_STREAMS
 from tests.meltano import MELTANO, environment, meltano
 from tests.singer import Sync, config_for, sync, sync_with
@@ -198,7 +198,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(
         monotonic=lambda: time.monotonic() * speed, sleep=lambda seconds: time.sleep(seconds / speed)
     )
-    monkeypatch.setattr("tap_apollo.rate_limits.time", clock)
+    monkeypatch.setattr("tap_apollo.api.rate_limits.time", clock)
     monkeypatch.setattr("backoff._sync.time", SimpleNamespace(sleep=lambda _: None))
 
 

@@ -19,10 +19,10 @@ import pytest
 from apollo_sandbox import Sandbox, Settings
 from apollo_sandbox.ids import Kind
 from apollo_sandbox.rows import companies, deals, engagement, persons
-from tap_apollo import client
-from tap_apollo.client import ApolloClient
-from tap_apollo.errors import ApolloError, SyncError
-from tap_apollo.records import timestamp
+from tap_apollo.api import client
+from tap_apollo.api.client import ApolloClient
+from tap_apollo.api.errors import ApolloError, SyncError
+from tap_apollo.singer.conform import timestamp
 from tap_apollo.streams import STREAMS
 from tap_apollo.streams.contacts import ContactSequenceActivity
 from tap_apollo.streams.per_record import STATE_EVERY, PerRecordStream
@@ -261,8 +261,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries are not waited for; the window of a 429 that does not say how long is over at once."""
     monkeypatch.setattr("backoff._sync.time", SimpleNamespace(sleep=lambda _: None))
-    monkeypatch.setattr("tap_apollo.client.refused_for", lambda reply: 0 if reply.status_code == 429 else None)
-    monkeypatch.setattr("tap_apollo.rate_limits.MARGIN", 0)
+    monkeypatch.setattr("tap_apollo.api.client.refused_for", lambda reply: 0 if reply.status_code == 429 else None)
+    monkeypatch.setattr("tap_apollo.api.rate_limits.MARGIN", 0)
 
 
 @contextlib.contextmanager
@@ -1331,8 +1331,8 @@ def test_a_window_that_opens_soon_is_waited_for(monkeypatch: pytest.MonkeyPatch)
         time.sleep(wait / speed)
 
     fast = SimpleNamespace(monotonic=lambda: time.monotonic() * speed, sleep=sleep)
-    monkeypatch.setattr("tap_apollo.rate_limits.time", fast)
-    monkeypatch.setattr("tap_apollo.rate_limits.MARGIN", 1)
+    monkeypatch.setattr("tap_apollo.api.rate_limits.time", fast)
+    monkeypatch.setattr("tap_apollo.api.rate_limits.MARGIN", 1)
     with apollo(**TINY, clock_speed=speed, limit=("contacts/show=5/0/0",)) as sandbox:
         run = read(sandbox, "contact_details", custom_fields="raw")
         assert run.error is None

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo import client
-from tap_apollo.errors import ApolloError, decode
-from tap_apollo.rate_limits import DAY, HOUR, MINUTE, WindowState, read_windows, seconds_for
+from tap_apollo.api import client
+from tap_apollo.api.errors import ApolloError, decode
+from tap_apollo.api.rate_limits import DAY, HOUR, MINUTE, WindowState, read_windows, seconds_for
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tap_apollo.tap import TapApollo
 from tests.conftest import BUYING, SEARCHES

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo import client, errors
-from tap_apollo.errors import CredentialsError
-from tap_apollo.pool import Baton, Lanes, StoppedError, side_by_side
+from tap_apollo.api import client, errors
+from tap_apollo.api.concurrency import Baton, Lanes, StoppedError, side_by_side
+from tap_apollo.api.errors import CredentialsError
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, _Keep, config_for, sync, sync_with
 
@@ -368,7 +368,7 @@ class TestTheFirstRequest:
             monotonic=lambda: time.monotonic() * speed,
             sleep=lambda seconds: time.sleep(seconds / speed),
         )
-        monkeypatch.setattr("tap_apollo.rate_limits.time", fast)
+        monkeypatch.setattr("tap_apollo.api.rate_limits.time", fast)
         real = errors.refused_for  # the sandbox tells real seconds
         monkeypatch.setattr(client, "refused_for", lambda reply: (seconds := real(reply)) and seconds * speed)
         settings = Settings(contacts=150, clock_speed=speed, limit=("contacts/search=0/1/0",))
@@ -389,7 +389,7 @@ class TestTheFirstRequest:
             monotonic=lambda: sum(passed),
             sleep=passed.append,
         )
-        monkeypatch.setattr("tap_apollo.rate_limits.time", fast)
+        monkeypatch.setattr("tap_apollo.api.rate_limits.time", fast)
         with Sandbox(Settings(contacts=50)).serve() as sandbox:
             sandbox.faults.add("status", status=429, action="users/search", times=1)
             alone = sync(sandbox, "users")

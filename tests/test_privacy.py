@@ -15,7 +15,7 @@ from apollo_sandbox import Sandbox, Settings
 from scripts.personal import MARKED, PERSONAL
 from scripts.write_docs import ROOT
 from tap_apollo import schemas
-from tap_apollo.errors import SettingsError
+from tap_apollo.api.errors import SettingsError
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tap_apollo.tap import TapApollo
 from tests.conftest import BUYING, REPORTS, UNLIMITED

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo.rate_limits import DAY, HOUR, MARGIN, MINUTE, Limiter, WaitTooLongError, WindowState, read_windows
+from tap_apollo.api.rate_limits import DAY, HOUR, MARGIN, MINUTE, Limiter, WaitTooLongError, WindowState, read_windows
 from tests.singer import sync
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ class TestThroughTheSandbox:
             monotonic=lambda: time.monotonic() * speed,
             sleep=lambda seconds: time.sleep(seconds / speed),
         )
-        monkeypatch.setattr("tap_apollo.rate_limits.time", fast)
+        monkeypatch.setattr("tap_apollo.api.rate_limits.time", fast)
 
     def settings(self, **more: Any) -> Settings:
         return Settings(clock_speed=self.SPEED, tie_size=1, **more)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_apollo import schemas
-from tap_apollo.records import PLACEHOLDER_EMAIL, RecordShaper, timestamp
+from tap_apollo.singer.conform import PLACEHOLDER_EMAIL, RecordShaper, timestamp
 from tap_apollo.streams import STREAMS
 
 SCHEMA: dict[str, Any] = {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from tap_apollo.errors import SettingsError
+from tap_apollo.api.errors import SettingsError
 from tap_apollo.tap import TapApollo
 
 SECRET = "sk_live_do not print"  # noqa: S105

@@ -11,7 +11,7 @@ import pytest
 
 from tap_apollo import schemas
 from tap_apollo.paging import ListMemory
-from tap_apollo.records import PLACEHOLDER_EMAIL, timestamp
+from tap_apollo.singer.conform import PLACEHOLDER_EMAIL, timestamp
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tests.conftest import BUYING, REPORTS
 from tests.singer import Sync, sync

@@ -51,7 +51,7 @@ from tap_apollo.streams.workspace import (
 )
 
 if TYPE_CHECKING:
-    from tap_apollo.stream import ApolloStream
+    from tap_apollo.singer.stream import ApolloStream
 
 #: Every stream by its name.
 STREAMS: dict[str, type[ApolloStream]] = {

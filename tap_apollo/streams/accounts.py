@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing_extensions import override
 
 from tap_apollo.paging import Listing
-from tap_apollo.stream import ApolloStream
+from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.base import FrontierStream, cut_by
 from tap_apollo.streams.custom_fields import CustomFieldsMixin
 from tap_apollo.streams.per_record import PerRecordStream

@@ -10,12 +10,12 @@ import requests
 from singer_sdk.exceptions import RetriableAPIError
 from typing_extensions import override
 
-from tap_apollo.errors import RequestError
+from tap_apollo.api.errors import RequestError
+from tap_apollo.api.rate_limits import HOUR, WindowState
 from tap_apollo.paging import Page, PageRequest, WholePages
-from tap_apollo.rate_limits import HOUR, WindowState
-from tap_apollo.reading import Outlook
-from tap_apollo.records import now
-from tap_apollo.stream import UNKNOWN_FORM, ApolloStream
+from tap_apollo.readers.prefetch import Outlook
+from tap_apollo.singer.conform import now
+from tap_apollo.singer.stream import UNKNOWN_FORM, ApolloStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -22,10 +22,10 @@ from tap_apollo.paging import (
     WindowMemory,
     digest,
 )
-from tap_apollo.reading import Outlook
-from tap_apollo.records import timestamp
+from tap_apollo.readers.prefetch import Outlook
 from tap_apollo.report import counted
-from tap_apollo.stream import ApolloStream
+from tap_apollo.singer.conform import timestamp
+from tap_apollo.singer.stream import ApolloStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

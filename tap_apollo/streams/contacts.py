@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from tap_apollo.paging import Listing
 from tap_apollo.report import counted
-from tap_apollo.stream import ApolloStream
+from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.base import NewestFirstStream, cut_by
 from tap_apollo.streams.custom_fields import CustomFieldsMixin
 from tap_apollo.streams.deals import DealMixin

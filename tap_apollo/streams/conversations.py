@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import requests
 from typing_extensions import override
 
+from tap_apollo.api.errors import GoneError, RequestError, TransientError
 from tap_apollo.credits import Price
-from tap_apollo.errors import GoneError, RequestError, TransientError
 from tap_apollo.paging import PER_PAGE
 from tap_apollo.paging.windows import FLOOR
-from tap_apollo.records import now, timestamp
-from tap_apollo.stream import ApolloStream
+from tap_apollo.singer.conform import now, timestamp
+from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.credit import CreditStream, RecordCreditStream, Wanted
 from tap_apollo.streams.windowed import WindowedStream
 from tap_apollo.streams.workspace import UserProfile

@@ -15,8 +15,7 @@ from jsonschema import Draft7Validator
 from singer_sdk import metrics
 from typing_extensions import override
 
-from tap_apollo.credits import LimitReachedError, Price, Purchases
-from tap_apollo.errors import (
+from tap_apollo.api.errors import (
     ApolloError,
     GoneError,
     OutOfCreditsError,
@@ -25,10 +24,11 @@ from tap_apollo.errors import (
     decode,
     never_arrived,
 )
-from tap_apollo.reading import Outlook, Reading
-from tap_apollo.records import now
+from tap_apollo.credits import LimitReachedError, Price, Purchases
+from tap_apollo.readers.prefetch import Outlook, Reading
 from tap_apollo.report import counted
-from tap_apollo.stream import UNKNOWN_FORM, ApolloStream, Metric
+from tap_apollo.singer.conform import now
+from tap_apollo.singer.stream import UNKNOWN_FORM, ApolloStream, Metric
 from tap_apollo.streams.base import ResumableStream
 from tap_apollo.streams.tolerance import Tolerance
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from tap_apollo.credits import Ledger
     from tap_apollo.paging import Page, PageRequest
-    from tap_apollo.run import Run
+    from tap_apollo.services import Run
 
 #: Where a stream's state holds what was bought, and the walk of the stream that it takes its records from.
 BOUGHT, SOURCE = "bought", "source"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from tap_apollo.custom_fields import CustomFieldLabels
-from tap_apollo.errors import ForbiddenError
-from tap_apollo.stream import ApolloStream
+from tap_apollo.api.errors import ForbiddenError
+from tap_apollo.singer.custom_fields import CustomFieldLabels
+from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.workspace import CustomFields
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from tap_apollo.records import timestamp
-from tap_apollo.stream import ApolloStream
+from tap_apollo.singer.conform import timestamp
+from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.base import ListStream
 from tap_apollo.streams.custom_fields import CustomFieldsMixin
 from tap_apollo.streams.per_record import PerRecordStream

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import override
 
-from tap_apollo.reading import Outlook
+from tap_apollo.readers.prefetch import Outlook
 from tap_apollo.report import counted
-from tap_apollo.stream import ApolloStream
+from tap_apollo.singer.stream import ApolloStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

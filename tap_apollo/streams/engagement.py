@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import override
 
-from tap_apollo.stream import ApolloStream
+from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.base import ListStream, cut_by
 from tap_apollo.streams.per_record import PerRecordStream
 from tap_apollo.streams.windowed import WindowedStream

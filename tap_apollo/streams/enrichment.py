@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from tap_apollo.api.errors import GoneError
+from tap_apollo.config.settings import PERSON_CLUES
 from tap_apollo.credits import PHONE_NUMBER, Price
-from tap_apollo.errors import GoneError
-from tap_apollo.reading import Outlook
-from tap_apollo.records import now
+from tap_apollo.readers.prefetch import Outlook
 from tap_apollo.report import counted
-from tap_apollo.settings import PERSON_CLUES
-from tap_apollo.stream import ApolloStream
+from tap_apollo.singer.conform import now
+from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.accounts import Accounts
 from tap_apollo.streams.contacts import Contacts
 from tap_apollo.streams.credit import RecordCreditStream, Wanted

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from tap_apollo.paging import PER_PAGE, Listing, ListWalk, Page
-from tap_apollo.reading import Reading
-from tap_apollo.records import timestamp
+from tap_apollo.readers.prefetch import Reading
+from tap_apollo.singer.conform import timestamp
 from tap_apollo.streams.accounts import Accounts
 from tap_apollo.streams.contacts import Contacts
 from tap_apollo.streams.deals import Deals

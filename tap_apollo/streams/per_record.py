@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from singer_sdk.exceptions import RetriableAPIError
 from typing_extensions import override
 
-from tap_apollo.errors import GoneError, RedirectError, RequestError
+from tap_apollo.api.errors import GoneError, RedirectError, RequestError
 from tap_apollo.paging import ListWalk, digest
-from tap_apollo.reading import Outlook, Reading
-from tap_apollo.records import is_bookmark
+from tap_apollo.readers.prefetch import Outlook, Reading
 from tap_apollo.report import counted
-from tap_apollo.stream import UNKNOWN_FORM, ApolloStream
+from tap_apollo.singer.conform import is_bookmark
+from tap_apollo.singer.stream import UNKNOWN_FORM, ApolloStream
 from tap_apollo.streams.base import WALK
 from tap_apollo.streams.tolerance import Tolerance
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_apollo.paging import Page, PageRequest
-    from tap_apollo.reading import Exchange
-    from tap_apollo.run import Run
+    from tap_apollo.readers.prefetch import Exchange
+    from tap_apollo.services import Run
     from tap_apollo.streams.base import ResumableStream
 
 #: Where a stream's state holds its place in each parent, and there, what was asked about.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
+from tap_apollo.api.errors import ApolloError
 from tap_apollo.credits import Price
-from tap_apollo.errors import ApolloError
 from tap_apollo.paging import (
     DISPLAY_LIMIT,
     PER_PAGE,
@@ -21,8 +21,8 @@ from tap_apollo.paging import (
     digest,
 )
 from tap_apollo.paging.windows import FLOOR
-from tap_apollo.reading import Outlook
-from tap_apollo.records import timestamp
+from tap_apollo.readers.prefetch import Outlook
+from tap_apollo.singer.conform import timestamp
 from tap_apollo.streams.base import PagedStream
 from tap_apollo.streams.credit import CreditStream, RecordCreditStream, Wanted
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_apollo.errors import ApolloError
+from tap_apollo.api.errors import ApolloError
 
 #: Records in a row that cannot be read, until the stream fails.
 MOST_FAILURES = 5

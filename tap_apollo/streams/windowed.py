@@ -11,7 +11,7 @@ from typing_extensions import override
 from tap_apollo.paging import EVERYTHING, PER_PAGE, DateWindow, WindowedListing, WindowMemory, WindowWalk
 from tap_apollo.paging.walks import WITNESSES
 from tap_apollo.paging.windows import FLOOR
-from tap_apollo.records import timestamp
+from tap_apollo.singer.conform import timestamp
 from tap_apollo.streams.base import WALK, ResumableStream
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_apollo.paging import Outcome, Walk
-    from tap_apollo.reading import Outlook
+    from tap_apollo.readers.prefetch import Outlook
 
 
 class WindowedStream(ResumableStream):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from tap_apollo.api.errors import ForbiddenError
+from tap_apollo.api.rate_limits import WaitTooLongError
 from tap_apollo.credits import read_meter
-from tap_apollo.errors import ForbiddenError
-from tap_apollo.rate_limits import WaitTooLongError
-from tap_apollo.records import now
-from tap_apollo.stream import UNKNOWN_FORM, ApolloStream
+from tap_apollo.singer.conform import now
+from tap_apollo.singer.stream import UNKNOWN_FORM, ApolloStream
 from tap_apollo.streams.base import ListStream
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from tap_apollo.auth import authenticator
-from tap_apollo.pool import Baton, Lanes
-from tap_apollo.rate_limits import MARGIN, MINUTE, Limiter
+from tap_apollo.api.auth import authenticator
+from tap_apollo.api.concurrency import Baton, Lanes
+from tap_apollo.api.rate_limits import MARGIN, MINUTE, Limiter
 from tap_apollo.report import SyncReport
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Record
 
-    from tap_apollo.auth import Auth
+    from tap_apollo.api.auth import Auth
     from tap_apollo.credits import Ledger
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import requests
     from singer_sdk.helpers.types import Record
 
+    from tap_apollo.api.rate_limits import WindowState
     from tap_apollo.paging import Outcome, Page, PageRequest, Walk
-    from tap_apollo.rate_limits import WindowState
 
     Exchange = tuple[requests.PreparedRequest, requests.Response]
 

@@ -19,13 +19,13 @@ from singer_sdk.singerlib import Catalog, Metadata, RecordMessage, Schema
 from typing_extensions import override
 
 from tap_apollo import schemas
-from tap_apollo.client import MAX_TRIES, ApolloClient
-from tap_apollo.errors import ApolloError, CredentialsError, ForbiddenError, PassingError, SettingsError
+from tap_apollo.api.client import MAX_TRIES, ApolloClient
+from tap_apollo.api.errors import ApolloError, CredentialsError, ForbiddenError, PassingError, SettingsError
+from tap_apollo.api.rate_limits import WaitTooLongError
 from tap_apollo.paging import FilterIgnoredError, Page, PageRequest, WholePages
-from tap_apollo.rate_limits import WaitTooLongError
-from tap_apollo.reading import LookAhead, Outlook, Reading
-from tap_apollo.records import RecordShaper
+from tap_apollo.readers.prefetch import LookAhead, Outlook, Reading
 from tap_apollo.report import counted
+from tap_apollo.singer.conform import RecordShaper
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_apollo.paging import Outcome, Walk
-    from tap_apollo.reading import Exchange
-    from tap_apollo.run import Run
+    from tap_apollo.readers.prefetch import Exchange
+    from tap_apollo.services import Run
 
 OtherStream = TypeVar("OtherStream", bound="ApolloStream")
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import requests
 
-from tap_apollo.errors import CredentialsError, PassingError, SettingsError
-from tap_apollo.settings import DEFAULT_API_URL
+from tap_apollo.api.errors import CredentialsError, PassingError, SettingsError
+from tap_apollo.config.settings import DEFAULT_API_URL
 
 if TYPE_CHECKING:
     import logging

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from tap_apollo.records import RecordShaper
+from tap_apollo.singer.conform import RecordShaper
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

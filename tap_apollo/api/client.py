@@ -12,7 +12,7 @@ from singer_sdk.exceptions import RetriableAPIError
 from singer_sdk.streams import RESTStream
 from typing_extensions import override
 
-from tap_apollo.errors import (
+from tap_apollo.api.errors import (
     ApolloError,
     CredentialsError,
     ForbiddenError,
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from backoff.types import Details
     from singer_sdk.helpers.types import Context
 
-    from tap_apollo.auth import Auth
-    from tap_apollo.rate_limits import WaitTooLongError
-    from tap_apollo.reading import Exchange
-    from tap_apollo.run import Run
+    from tap_apollo.api.auth import Auth
+    from tap_apollo.api.rate_limits import WaitTooLongError
+    from tap_apollo.readers.prefetch import Exchange
+    from tap_apollo.services import Run
 
 MAX_TRIES = 5
 

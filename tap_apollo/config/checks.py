@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 from jsonschema import Draft7Validator
 
 from tap_apollo import schemas
-from tap_apollo.records import KINDS, timestamp
-from tap_apollo.settings import CUSTOM_RANGE
+from tap_apollo.config.settings import CUSTOM_RANGE
+from tap_apollo.singer.conform import KINDS, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping

@@ -17,7 +17,7 @@ import requests
 from singer_sdk.exceptions import RetriableAPIError
 from urllib3.exceptions import NewConnectionError, SSLError
 
-from tap_apollo.rate_limits import MINUTE, NAMES, WaitTooLongError
+from tap_apollo.api.rate_limits import MINUTE, NAMES, WaitTooLongError
 
 
 class ApolloError(click.ClickException):

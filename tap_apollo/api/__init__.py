@@ -1,0 +1,1 @@
+"""How Apollo is asked: requests, credentials, rate limits, several requests at once, and what refusals mean."""

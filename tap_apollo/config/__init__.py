@@ -1,0 +1,1 @@
+"""The settings, and what is said about bad ones before the first request."""
