@@ -56,7 +56,7 @@ def _leave(*_: object) -> None:
 
 @click.command(context_settings={"auto_envvar_prefix": "APOLLO_SANDBOX"})
 @_options
-def main(**values: Any) -> None:  # noqa: ANN401 - one value per setting
+def main(**values: Any) -> None:
     """Serve a local Apollo.io for testing against, without an account and without credits.
 
     Every option can also be set as APOLLO_SANDBOX_<OPTION> in the environment.

@@ -10,7 +10,7 @@ _UPGRADE = "https://app.apollo.io/#/settings/plans/upgrade"
 class ApiError(Exception):
     """An answer other than 200; a body that is a string goes out as plain text."""
 
-    def __init__(self, status: int, body: Any) -> None:  # noqa: ANN401 - any JSON value
+    def __init__(self, status: int, body: Any) -> None:
         """Hold the status and the body."""
         super().__init__(status, body)
         self.status = status

@@ -89,7 +89,7 @@ def read_fault(spec: str | Mapping[str, Any]) -> Fault:
     return Fault(**{name: _option(name, value) for name, value in spec.items()})
 
 
-def _option(name: str, value: object) -> Any:  # noqa: ANN401 - typed by the option
+def _option(name: str, value: object) -> Any:
     kind = type(_OPTIONS[name]) if name != "kind" else str
     if kind is bool:
         return str(value).lower() in {"1", "true", "yes"}
@@ -109,7 +109,7 @@ class FaultBox:
         self._lock = threading.Lock()
         self._faults = [read_fault(spec) for spec in specs]
 
-    def add(self, kind: str, **options: Any) -> Fault:  # noqa: ANN401 - typed by the options
+    def add(self, kind: str, **options: Any) -> Fault:
         """Put a fault in force."""
         return self.add_spec({"kind": kind, **options})
 

@@ -29,7 +29,7 @@ class Params:
             _put(sent, key, value)
         self._values.update(sent)
 
-    def get(self, name: str) -> Any:  # noqa: ANN401 - any JSON value
+    def get(self, name: str) -> Any:
         """Give a parameter as it was sent, or None."""
         return self._values.get(name)
 
@@ -101,7 +101,7 @@ def _text(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _put(target: dict[str, Any], key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+def _put(target: dict[str, Any], key: str, value: Any) -> None:
     """Store `a[b][]` where Rails would."""
     name, *_ = key.split("[", maxsplit=1)
     segments = _SEGMENT.findall(key)

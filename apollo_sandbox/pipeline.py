@@ -149,7 +149,7 @@ class Pipeline:
             raise errors.paid_plans_only()
 
 
-async def _json_body(request: Request) -> Any:  # noqa: ANN401 - any JSON value
+async def _json_body(request: Request) -> Any:
     if "json" not in request.headers.get("content-type", ""):
         return None
     octets = await request.body()

@@ -31,7 +31,7 @@ class Reply(Response):
 
     def __init__(
         self,
-        body: Any,  # noqa: ANN401 - any JSON value, or text
+        body: Any,
         status: int = 200,
         *,
         seconds: float = 0.0,

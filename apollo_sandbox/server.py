@@ -28,7 +28,7 @@ _LINGER_NOT_AT_ALL = struct.pack("ii", 1, 0)
 class BreakableProtocol(H11Protocol):
     """HTTP over a connection that the application may break."""
 
-    def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - as uvicorn declares it
+    def connection_made(self, transport: Any) -> None:
         """Hand the application the means to break this connection."""
         super().connection_made(transport)
 

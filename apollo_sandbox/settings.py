@@ -21,7 +21,7 @@ class SettingsError(ValueError):
     """A setting has a value the sandbox cannot work with; the message is one clear line."""
 
 
-def _switch(default: Any, text: str) -> Any:  # noqa: ANN401 - typed by the field it declares
+def _switch(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 

@@ -118,7 +118,7 @@ def sandbox(contacts: int) -> contextlib.AbstractContextManager[str]:
     return serving([program, "--port=0", f"--contacts={contacts}", "--tie-size=1", "--plan=unlimited"])
 
 
-def ask(url: str, body: Any = None) -> Any:  # noqa: ANN401
+def ask(url: str, body: Any = None) -> Any:
     """Return the JSON behind a URL of a server on this machine; POST if there is a body."""
     content = None if body is None else json.dumps(body).encode()
     with urllib.request.urlopen(urllib.request.Request(url, content)) as reply:  # noqa: S310 - loopback

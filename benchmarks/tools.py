@@ -73,14 +73,14 @@ class Tool:
     reports: tuple[str, ...] = ()
 
 
-def write(folder: Path, name: str, content: Any) -> str:  # noqa: ANN401
+def write(folder: Path, name: str, content: Any) -> str:
     """Write a JSON file and return its path."""
     path = folder / name
     path.write_text(json.dumps(content))
     return str(path)
 
 
-def _tap(**settings: Any) -> Callable[[Path, str, bool], list[str]]:  # noqa: ANN401
+def _tap(**settings: Any) -> Callable[[Path, str, bool], list[str]]:
     def command(folder: Path, url: str, incremental: bool) -> list[str]:  # noqa: FBT001
         key = {"table-key-properties": ["id"], "selected": True}
         streams = [

@@ -271,7 +271,7 @@ def _page(tap: TapApollo, group: Group) -> str:
 def _facts(stream: Stream) -> Iterator[tuple[str, str]]:
     assert isinstance(stream, ApolloStream)
     derived = isinstance(stream, DerivedStream)
-    yield "endpoint", "none: comes with contacts" if derived else f"{stream.http_method} {stream.endpoint}"
+    yield "endpoint", "none: comes with contacts" if derived else f"{stream.endpoint.method} {stream.endpoint.path}"
     yield "primary key", ", ".join(stream.primary_keys)
     yield "replication", _replication(stream)
     parents = _parents_of(stream)
@@ -363,8 +363,8 @@ def _default(stream: Stream) -> str:
 
 def _access(stream: ApolloStream) -> tuple[str, str]:
     """Return what an API key needs, and what an access token."""
-    asked: list[type[ApolloStream]] = [type(stream), *([FindExport] if isinstance(stream, ConversationExports) else [])]
+    asked = [stream.endpoint, *([FindExport.endpoint] if isinstance(stream, ConversationExports) else [])]
     return (
         ", ".join(f"`{one.scope}`" if one.scope else "master key only" for one in asked),
-        ", ".join(f"`{one.oauth_scope}`" if one.oauth_scope else "no app may" for one in asked),
+        ", ".join(f"`{one.oauth}`" if one.oauth else "no app may" for one in asked),
     )

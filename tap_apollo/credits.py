@@ -131,7 +131,7 @@ class Spending:
         return {"days": days, **({"cycle": self._cycle} if self._cycle else {})}
 
     @staticmethod
-    def _first_day(cycle: Any, today: datetime.date) -> datetime.date:  # noqa: ANN401
+    def _first_day(cycle: Any, today: datetime.date) -> datetime.date:
         """Return the first day that counts: of the cycle, or, of an unknown one, the earliest that it can have."""
         if cycle is not None:
             start, end = map(datetime.date.fromisoformat, cycle)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tap_apollo.api.rate_limits import WindowState
     from tap_apollo.credits import Ledger
     from tap_apollo.readers.prefetch import Outlook
-    from tap_apollo.services import Run
+    from tap_apollo.services import Services
     from tap_apollo.singer.stream import ApolloStream
 
 #: Columns of the table that hold numbers.
@@ -158,7 +158,7 @@ class Plan:
         yield f"At most {counted(self.credits, 'credit')}. {self.ledger.allowance()}"
 
 
-def make_plan(streams: Iterable[ApolloStream], run: Run) -> Plan:
+def make_plan(streams: Iterable[ApolloStream], run: Services) -> Plan:
     """Plan a sync.
 
     Args:
@@ -173,7 +173,7 @@ def make_plan(streams: Iterable[ApolloStream], run: Run) -> Plan:
     return Plan([_plan(stream, run) for stream in streams], ledger)
 
 
-def _plan(stream: ApolloStream, run: Run) -> StreamPlan:
+def _plan(stream: ApolloStream, run: Services) -> StreamPlan:
     began = time.monotonic()
     outlook, problem = None, ""
     try:
@@ -184,7 +184,7 @@ def _plan(stream: ApolloStream, run: Run) -> StreamPlan:
         if error is run.report.fatal:
             raise
         problem = stream.why(error)
-    windows = run.limiter.readings(stream.path) or [*(outlook.windows if outlook else ())]
+    windows = run.limiter.readings(stream.endpoint.path) or [*(outlook.windows if outlook else ())]
     count = outlook.requests if outlook else 0
     seconds = max(seconds_for(count, windows), count * (time.monotonic() - began)) if count else 0
     return StreamPlan(stream.name, outlook, windows, seconds, problem)

@@ -12,6 +12,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from tap_apollo.api.auth import authenticator
+from tap_apollo.api.client import Client
 from tap_apollo.api.concurrency import Baton, Lanes
 from tap_apollo.api.rate_limits import MARGIN, MINUTE, Limiter
 from tap_apollo.report import SyncReport
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
     from tap_apollo.credits import Ledger
 
 
-class Run:
+class Services:
     """One run of the tap.
 
     Attributes:
+        config: The settings.
+        logger: Where to say what concerns no stream by itself.
+        metrics_logger: Where metrics go.
+        client: What asks Apollo.
         started: When it began, in UTC.
         user_agent: The ``User-Agent`` of every request.
         baton: What a stream holds while it works.
@@ -43,6 +48,7 @@ class Run:
         self,
         config: Mapping[str, Any],
         logger: logging.Logger,
+        metrics_logger: logging.Logger,
         *,
         started: datetime.datetime,
         user_agent: str,
@@ -53,6 +59,7 @@ class Run:
         Args:
             config: The settings.
             logger: Where to say what concerns no stream by itself.
+            metrics_logger: Where metrics go.
             started: When the run began, in UTC.
             user_agent: The ``User-Agent`` of every request.
             open_ledger: Opens the ledger, once a stream asks for it: that takes a request, which is free.
@@ -64,8 +71,10 @@ class Run:
         self.trial = False
         self.discovering = False
         self.planning = False
-        self._config = config
-        self._logger = logger
+        self.config = config
+        self.logger = logger
+        self.metrics_logger = metrics_logger
+        self.client = Client(self)
         self._open_ledger = open_ledger
         self._ledger: Ledger | None = None
         self._rows: dict[type, Future[list[Record]]] = {}
@@ -81,13 +90,13 @@ class Run:
         session = requests.Session()
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(pool_maxsize=self._config["max_concurrent_requests"]))
+            session.mount(scheme, HTTPAdapter(pool_maxsize=self.config["max_concurrent_requests"]))
         return session
 
     @property
     def credential(self) -> str:
         """The setting that holds the credentials."""
-        return next(name for name in ("api_key", "refresh_token", "access_token") if self._config.get(name))
+        return next(name for name in ("api_key", "refresh_token", "access_token") if self.config.get(name))
 
     @functools.cached_property
     def authenticator(self) -> Auth:
@@ -96,29 +105,29 @@ class Run:
         Raises:
             SettingsError: The file of the tokens cannot be used.
         """
-        return authenticator(self._config, self._logger)
+        return authenticator(self.config, self.logger)
 
     @functools.cached_property
     def limiter(self) -> Limiter:
         """What keeps requests within Apollo's rate windows."""
-        most: float = self._config["max_wait_seconds"]
+        most: float = self.config["max_wait_seconds"]
         if self.planning or self.discovering:
             most = min(most, MINUTE + MARGIN if self.planning else 0)
         return Limiter(most, self._tell_of_wait)
 
     def _tell_of_wait(self, endpoint: str, seconds: float) -> None:
         until = datetime.datetime.now(tz=datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
-        self._logger.info("%s waits for its rate limit until %s UTC.", endpoint.lstrip("/"), f"{until:%H:%M:%S}")
+        self.logger.info("%s waits for its rate limit until %s UTC.", endpoint.lstrip("/"), f"{until:%H:%M:%S}")
 
     @functools.cached_property
     def lanes(self) -> Lanes:
         """What bounds the requests in flight."""
-        return Lanes(self._config["max_concurrent_requests"])
+        return Lanes(self.config["max_concurrent_requests"])
 
     @functools.cached_property
     def report(self) -> SyncReport:
         """What went wrong."""
-        return SyncReport(self._logger, strict=self._config["strict"])
+        return SyncReport(self.logger, strict=self.config["strict"])
 
     @property
     def ledger(self) -> Ledger:

@@ -27,7 +27,7 @@ from tap_apollo.config import checks, settings
 from tap_apollo.credits import SPENDING, Ledger, Limits, Spending
 from tap_apollo.plan import make_plan
 from tap_apollo.report import counted
-from tap_apollo.services import Run
+from tap_apollo.services import Services
 from tap_apollo.singer.conform import is_bookmark
 from tap_apollo.singer.messages import BlockWriter
 from tap_apollo.singer.stream import UNREADABLE
@@ -72,7 +72,7 @@ class TapApollo(Tap):
     #: Whether a signal is ending the run.
     _ending = False
 
-    def __init__(self, *, parse_env_config: bool = False, **arguments: Any) -> None:  # noqa: ANN401
+    def __init__(self, *, parse_env_config: bool = False, **arguments: Any) -> None:
         """Read the settings.
 
         Args:
@@ -126,11 +126,12 @@ class TapApollo(Tap):
     # What the streams share
 
     @functools.cached_property
-    def run(self) -> Run:
+    def run(self) -> Services:
         """What the streams share."""
-        return Run(
+        return Services(
             self.config,
             self.logger,
+            self.metrics_logger,
             started=datetime.datetime.fromtimestamp(self.initialized_at / 1000, tz=datetime.timezone.utc),
             user_agent=self.config.get("user_agent") or f"{self.name}/{self.plugin_version}",
             open_ledger=self._open_ledger,
@@ -232,7 +233,7 @@ class TapApollo(Tap):
     @classmethod
     def _print_plan(
         cls,
-        config: Any,  # noqa: ANN401
+        config: Any,
         state: IO[str] | None,
         catalog: IO[str] | None,
         style: str | None,
@@ -344,8 +345,6 @@ class TapApollo(Tap):
                     self.message_writer.flush()
             finally:
                 self.run.authenticator.finish(PATIENCE)
-        for stream in streams:
-            stream.log_sync_costs()
         if self.run.has_ledger:
             self.logger.info("%s", self.run.ledger.summary())
         self.run.report.raise_for_failures()

@@ -21,8 +21,8 @@ import yaml
 
 from apollo_sandbox import Sandbox, Settings
 from scripts.write_docs import ROOT
+from tap_apollo.api.endpoint import Endpoint
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
-from tap_apollo.streams.base import PagedStream
 from tests.conftest import BUYING, REPORTS
 from tests.meltano import project_in
 from tests.singer import sync
@@ -73,7 +73,7 @@ def test_optional_streams_are_selected_if_the_variable_names_them(monkeypatch: p
 
 def test_no_two_groups_ask_the_same_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """With everything on, and lists so long that they are read in slices, for which others are looked up."""
-    monkeypatch.setattr(PagedStream, "display_limit", 100)
+    monkeypatch.setattr(Endpoint, "display_limit", 100)
     limits = ("conversations/export=0/0/0", "reports/sync_report=0/0/0")
     settings = Settings(
         contacts=110,

@@ -211,13 +211,13 @@ class TestQuestion:
 
     def test_everything_else_is_passed_through(self, own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         sent: list[dict[str, Any]] = []
-        exchange = AnalyticsReports.exchange
+        ask = AnalyticsReports.ask
 
-        def kept(stream: AnalyticsReports, parameters: Any, path: str | None = None) -> Any:
+        def kept(stream: AnalyticsReports, parameters: Any, record_id: str | None = None) -> Any:
             sent.append(dict(parameters))
-            return exchange(stream, parameters, path)
+            return ask(stream, parameters, record_id)
 
-        monkeypatch.setattr(AnalyticsReports, "exchange", kept)
+        monkeypatch.setattr(AnalyticsReports, "ask", kept)
         full = report(
             "full",
             group_by=[{"name": "smart_user_id", "limit": 2}],

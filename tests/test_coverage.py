@@ -53,11 +53,7 @@ def name_of(kind: Any) -> str:
 
 #: What the tap's classes declare: the verb, the path, and the stream.
 DECLARED = sorted(
-    {
-        (one.http_method if isinstance(one.http_method, str) else "GET", path.strip("/"), name_of(one))
-        for one in all_kinds()
-        if isinstance(path := getattr(one, "path", None), str) and path
-    },
+    {(one.endpoint.method, one.endpoint.path, name_of(one)) for one in all_kinds() if hasattr(one, "endpoint")},
 )
 
 

@@ -20,8 +20,8 @@ from apollo_sandbox import Sandbox, Settings
 from tap_apollo.api import client
 from tap_apollo.api.client import MAX_TRIES
 from tap_apollo.api.errors import ApolloError, SyncError, decode
-from tap_apollo.services import Run
-from tap_apollo.streams import CREDIT_STREAMS, credit
+from tap_apollo.services import Services
+from tap_apollo.streams import CREDIT_STREAMS
 from tap_apollo.streams.conversations import ConversationExports
 from tap_apollo.streams.tolerance import MOST_FAILURES
 from tap_apollo.tap import TapApollo
@@ -551,7 +551,6 @@ class TestGoneAndUnknown:
             return reply
 
         monkeypatch.setattr(client, "decode", with_a_stub)
-        monkeypatch.setattr(credit, "decode", with_a_stub)
         run = buy(own, "people_enrichment")
         assert run.error is None
         assert len(run.records["people_enrichment"]) == 11
@@ -794,7 +793,7 @@ class TestNews:
     ) -> None:
         """A run stops after a page; when the next goes on, days later, younger articles have moved the pages."""
         ids = companies(own, self.IDS)
-        monkeypatch.setattr(Run, "today", property(lambda _: days_ago(300)))
+        monkeypatch.setattr(Services, "today", property(lambda _: days_ago(300)))
         first = buy(own, "news_articles", organization_ids=ids, credit_budget=1)
         assert len(first.records["news_articles"]) == 25
         monkeypatch.undo()
@@ -818,7 +817,7 @@ class TestNews:
 
     def test_only_what_is_new_is_asked_for(self, own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         ids = companies(own, self.IDS)
-        monkeypatch.setattr(Run, "today", property(lambda _: days_ago(90)))
+        monkeypatch.setattr(Services, "today", property(lambda _: days_ago(90)))
         first = buy(own, "news_articles", organization_ids=ids)
         monkeypatch.undo()
         second = buy(own, "news_articles", organization_ids=ids, state=first.state)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo.api.client import ApolloClient
+from tap_apollo.api.client import Client
+from tap_apollo.api.endpoint import Endpoint
 from tap_apollo.paging import Page
 from tap_apollo.singer.stream import ApolloStream
-from tap_apollo.streams.base import PagedStream, ResumableStream
-from tap_apollo.streams.deals import Deals
+from tap_apollo.streams.base import ResumableStream
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, config_for, sync
 
@@ -48,7 +48,7 @@ def own() -> Iterator[Sandbox]:
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ApolloClient, "backoff_max_tries", lambda _: 1)
+    monkeypatch.setattr(Client, "max_tries", 1)
 
 
 @pytest.fixture
@@ -210,8 +210,7 @@ class TestNothingIsDeleted:
 
     def test_where_the_list_is_empty(self, own: Sandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
         run_into(warehouse, own, "lists", "deals")
-        monkeypatch.setattr(ApolloStream, "read_records", lambda *_: [])
-        monkeypatch.setattr(Deals, "read_page", lambda *_: Page([], total=0))
+        monkeypatch.setattr(Endpoint, "page", lambda *_: Page([], total=0))
         assert not activated(run_into(warehouse, own, "lists", "deals"))
 
     def test_where_a_record_is_deleted_meanwhile(
@@ -259,7 +258,7 @@ class TestNothingIsDeleted:
             assert warehouse.ids(stream) == living(sandbox, stream)
 
     def test_past_what_apollo_shows_of_one_list(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(PagedStream, "display_limit", 200)
+        monkeypatch.setattr(Endpoint, "display_limit", 200)
         with Sandbox(Settings(contacts=700, seed=8, display_limit=200)).serve() as big:
             run = sync(big, "contacts", detect_deletes=True)
             assert {*run.ids("contacts")} == living(big, "contacts")

@@ -12,8 +12,8 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo.api import client
+from tap_apollo.api.endpoint import Endpoint
 from tap_apollo.api.errors import ApolloError, CredentialsError, SettingsError, SyncError, decode
-from tap_apollo.streams.base import PagedStream
 from tap_apollo.streams.contacts import Contacts
 from tap_apollo.tap import TapApollo
 from tests.singer import config_for, sync, sync_with
@@ -283,7 +283,7 @@ def test_a_list_past_the_display_limit_is_read_as_far_as_it_goes_and_said(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(PagedStream, "display_limit", 200)
+    monkeypatch.setattr(Endpoint, "display_limit", 200)
     with Sandbox(Settings(contacts=50, tasks=250, display_limit=200)).serve() as sandbox:
         run = sync(sandbox, "tasks")
         assert len(run.records["tasks"]) == 200

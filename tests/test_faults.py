@@ -13,7 +13,7 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo.api import client
-from tap_apollo.api.client import ApolloClient
+from tap_apollo.api.client import Client
 from tap_apollo.api.errors import ApolloError, SyncError
 from tests.singer import Sync, sync
 
@@ -94,15 +94,15 @@ def _bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backoff._sync.time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setattr("tap_apollo.api.client.refused_for", lambda reply: 0 if reply.status_code == 429 else None)
     monkeypatch.setattr("tap_apollo.api.rate_limits.MARGIN", 0)
-    send, sent = ApolloClient._send, list[str]()
+    send, sent = Client._send, list[str]()
 
-    def counted(stream: ApolloClient, request: Any) -> Any:
-        sent.append(stream.name)
+    def counted(client: Client, request: Any, stream: str) -> Any:
+        sent.append(stream)
         if len(sent) > 90:
             raise EndlessError("this goes on for ever")
-        return send(stream, request)
+        return send(client, request, stream)
 
-    monkeypatch.setattr(ApolloClient, "_send", counted)
+    monkeypatch.setattr(Client, "_send", counted)
 
 
 @dataclasses.dataclass

@@ -63,11 +63,11 @@ class Lists:
         walk: Any = None,
     ) -> list[str]:
         walk = walk or ListWalk(Listing(per_page=self.per_page))
-        ahead = LookAhead(self.page, depth, room)  # type: ignore[arg-type]
+        ahead = LookAhead(self.page, depth, room)
 
         def fetch(request: PageRequest) -> Page:
             coming = ahead.take(request)
-            return coming.result() if coming else self.page(request)  # type: ignore[return-value]
+            return coming.result() if coming else self.page(request)
 
         found = []
         for rows in Reading(walk, fetch, limit, ahead):

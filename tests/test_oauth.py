@@ -404,11 +404,10 @@ class TestRefusals:
 
     def test_known_to_the_run_renew_nothing(self, own: Sandbox, file: Path) -> None:
         tap = TapApollo(config=app(own, file, access_token=own.settings.access_token))
-        stream = cast("ApolloStream", tap.streams["users"])
-        request = stream.build_prepared_request(method="POST", url=f"{own.url}/users/search")
+        users = cast("ApolloStream", tap.streams["users"])
         tap.run.report.fatal = CredentialsError("no")
         with pytest.raises(CredentialsError, match="no"):
-            stream.attempt(request)
+            users.ask({})
         assert own.ledger.as_dict()["requests_total"] == 0
 
     @pytest.mark.parametrize("fault", [{"kind": "status"}, {"kind": "cloudflare"}], ids=lambda fault: fault["kind"])

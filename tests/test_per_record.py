@@ -20,7 +20,7 @@ from apollo_sandbox import Sandbox, Settings
 from apollo_sandbox.ids import Kind
 from apollo_sandbox.rows import companies, deals, engagement, persons
 from tap_apollo.api import client
-from tap_apollo.api.client import ApolloClient
+from tap_apollo.api.client import Client
 from tap_apollo.api.errors import ApolloError, SyncError
 from tap_apollo.singer.conform import timestamp
 from tap_apollo.streams import STREAMS
@@ -224,13 +224,13 @@ class Asked(list[tuple[str, str]]):
 
     first: Callable[[list[str]], None] | None = None
 
-    def note(self, stream: ApolloClient, url: str, body: bytes | None) -> None:
-        if isinstance(stream, PerRecordStream):
+    def note(self, stream: str, url: str, body: bytes | None) -> None:
+        if issubclass(STREAMS[stream], PerRecordStream):
             ids = re.findall(r"\b[0-9a-f]{24}\b", url)
             if body:
                 sent = json.loads(body)
                 ids += sent.get("ids", []) + [sent[name] for name in ("contact_id",) if name in sent]
-            self += [(stream.name, one) for one in ids]
+            self += [(stream, one) for one in ids]
             first, self.first = self.first, None
             if first:
                 first(ids)
@@ -247,13 +247,13 @@ class Asked(list[tuple[str, str]]):
 
 @pytest.fixture(autouse=True)
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    notes, send = Asked(), ApolloClient._send
+    notes, send = Asked(), Client._send
 
-    def noting(stream: ApolloClient, request: Any) -> Any:
+    def noting(client: Client, request: Any, stream: str) -> Any:
         notes.note(stream, request.url, request.body)
-        return send(stream, request)
+        return send(client, request, stream)
 
-    monkeypatch.setattr(ApolloClient, "_send", noting)
+    monkeypatch.setattr(Client, "_send", noting)
     return notes
 
 
@@ -882,7 +882,7 @@ def test_one_that_is_forbidden_is_skipped_with_its_scope_named(stream: str, capl
         assert run.records.keys() == {"users"}
         (line,) = said(caplog, "was skipped")
         assert line.startswith(f"Stream {stream} was skipped: the credentials may not read ")
-        assert (STREAMS[stream].scope or "only a master key may") in line
+        assert (STREAMS[stream].endpoint.scope or "only a master key may") in line
         assert "needed" not in line
         assert requests(sandbox, stream) == 1
         strict = read(sandbox, stream, "users", strict=True)
@@ -899,7 +899,7 @@ def test_one_whose_parent_is_forbidden_says_so(stream: str, caplog: pytest.LogCa
         assert run.records["users"]
         (line,) = said(caplog, f"Stream {stream} was skipped")
         assert f"the credentials may not read {action} (403)" in line
-        assert str(STREAMS[parent].scope) in line
+        assert str(STREAMS[parent].endpoint.scope) in line
         assert len(CASES[stream].parents) > 1 or not requests(sandbox, stream)
         assert isinstance(read(sandbox, stream, strict=True).error, SyncError)
 
@@ -1054,13 +1054,13 @@ def test_the_plan_names_what_is_forbidden(stream: str) -> None:
     with apollo(**TINY, forbid=(CASES[stream].action,)) as sandbox:
         plan = planned(sandbox, stream)
         assert not plan["readable"]
-        assert (STREAMS[stream].scope or "only a master key may") in plan["problem"]
+        assert (STREAMS[stream].endpoint.scope or "only a master key may") in plan["problem"]
     parent, action = next(iter(CASES[stream].parents.items()))
     with apollo(**TINY, forbid=(action,)) as sandbox:
         plan = planned(sandbox, stream)
         assert not plan["readable"]
         assert f"the credentials may not read {action} (403)" in plan["problem"]
-        assert str(STREAMS[parent].scope) in plan["problem"]
+        assert str(STREAMS[parent].endpoint.scope) in plan["problem"]
         assert not requests(sandbox, stream)
 
 
@@ -1353,7 +1353,7 @@ def test_one_record_that_cannot_be_read_does_not_stop_the_others_and_is_asked_fo
     refusal: dict[str, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ApolloClient, "backoff_max_tries", lambda _: 1)
+    monkeypatch.setattr(Client, "max_tries", 1)
     ids = {*own.world.contacts.ids}
     own.faults.add("status", action="contacts/show", after=7, times=1, **refusal)
     first = sync(own, "contact_details")
@@ -1367,7 +1367,7 @@ def test_one_record_that_cannot_be_read_does_not_stop_the_others_and_is_asked_fo
 
 
 def test_an_endpoint_that_fails_for_all_is_given_up(own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ApolloClient, "backoff_max_tries", lambda _: 1)
+    monkeypatch.setattr(Client, "max_tries", 1)
     own.faults.add("status", action="contacts/show", status=500)
     own.reset()
     assert sync(own, "contact_details").error is not None

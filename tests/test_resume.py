@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
+from tap_apollo.api.endpoint import Endpoint
 from tap_apollo.paging import DateWindow, WindowMemory
 from tap_apollo.paging.windows import WindowStop
-from tap_apollo.streams.base import PagedStream
 from tests.singer import Sync, config_for, sync
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def test_runs_of_a_few_pages_finish_a_list_they_cannot_read_at_once(own: Sandbox
 class TestPastTheDisplayLimit:
     @pytest.fixture
     def big(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-        monkeypatch.setattr(PagedStream, "display_limit", 200)
+        monkeypatch.setattr(Endpoint, "display_limit", 200)
         crm = Settings(contacts=700, accounts=500, seed=8, display_limit=200)
         settings = dataclasses.replace(crm, calls=500, outreach_emails=700, conversations=500)
         with Sandbox(settings).serve() as sandbox:

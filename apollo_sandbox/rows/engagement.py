@@ -354,7 +354,7 @@ def sequence_activity(world: World, enrollment: Enrollment, emails: list[Outreac
     sequence = enrollment.sequence
     common = {"sequence_id": sequence.id, "sequence_name": sequence.name}
 
-    def event(kind: str, when: int, **rest: Any) -> Row:  # noqa: ANN401 - any JSON value
+    def event(kind: str, when: int, **rest: Any) -> Row:
         return {"type": kind, "occurred_at": short_stamp(when), **common, **rest}
 
     events = [event("enrolled", enrollment.added, step_position=1)]

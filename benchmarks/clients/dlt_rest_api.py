@@ -18,7 +18,7 @@ import dlt  # type: ignore[import-not-found]
 from dlt.sources.rest_api import rest_api_source  # type: ignore[import-not-found]
 
 
-def source(url: str, *, incremental: bool) -> Any:  # noqa: ANN401
+def source(url: str, *, incremental: bool) -> Any:
     """Return the source."""
     body = {"page": 1, "per_page": 100, "sort_by_field": "contact_updated_at", "sort_ascending": False}
     paginator = {
@@ -45,7 +45,7 @@ def source(url: str, *, incremental: bool) -> Any:  # noqa: ANN401
     )
 
 
-def delivered(pipeline: Any, *, load: bool) -> list[str]:  # noqa: ANN401
+def delivered(pipeline: Any, *, load: bool) -> list[str]:
     """Return the ids of the last run: in the files that it loaded, or in the package that it extracted."""
     if load:
         files = sorted(Path.cwd().glob("out/apollo/contacts/*"))  # named by load package, which is a time

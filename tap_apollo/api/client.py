@@ -1,39 +1,36 @@
-"""How Apollo is asked: the request, the rate limit, the reply, retries, and errors in one line."""
+"""How Apollo is asked: one request after its reservation and its turn, its reply, retries, errors in one line."""
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import backoff
 import requests
 from singer_sdk import metrics
 from singer_sdk.exceptions import RetriableAPIError
-from singer_sdk.streams import RESTStream
-from typing_extensions import override
 
 from tap_apollo.api.errors import (
     ApolloError,
     CredentialsError,
-    ForbiddenError,
     PassingError,
     RateLimitedError,
     decode,
+    never_arrived,
     never_connected,
     raise_for_reply,
     refused_for,
 )
+from tap_apollo.api.rate_limits import WaitTooLongError
+from tap_apollo.report import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from backoff.types import Details
-    from singer_sdk.helpers.types import Context
 
-    from tap_apollo.api.auth import Auth
-    from tap_apollo.api.rate_limits import WaitTooLongError
-    from tap_apollo.readers.prefetch import Exchange
-    from tap_apollo.services import Run
+    from tap_apollo.api.endpoint import Endpoint
+    from tap_apollo.services import Services
 
 MAX_TRIES = 5
 
@@ -46,209 +43,206 @@ DISCOVERY_TIMEOUT = 10
 #: How often a request may be refused for the rate limit, as when others use up each window as it opens.
 MAX_REFUSALS = 10
 
+#: What asking raises if Apollo does not give what was asked for.
+UNREADABLE = (ApolloError, WaitTooLongError, RetriableAPIError, requests.RequestException)
 
-class ApolloClient(RESTStream[None]):
-    """One endpoint.
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call:
+    """One thing to ask, by as many requests as it takes.
 
     Attributes:
-        scope: What an API key needs to read the endpoint; None where only a master key will do.
-        oauth_scope: What an access token needs; None where no app may read it.
-        run: What the streams share.
+        endpoint: Where to ask.
+        parameters: The JSON body of a POST, the query of a GET.
+        stream: The stream that it is for, which messages and the ledger name.
+        record_id: The record that it is about, where the path holds its id.
+        priority: Which calls go first where they compete: the lowest.
+        worst: The most credits that a request can cost.
+        cost: Tells from a reply what it did cost.
     """
 
-    allow_redirects = False  # requests would carry `x-api-key` to the other host.
+    endpoint: Endpoint
+    parameters: Mapping[str, Any]
+    stream: str
+    record_id: str | None = None
+    priority: int = 0
+    worst: int = 0
+    cost: Callable[[Any], int] | None = None
 
-    scope: ClassVar[str | None]
-    oauth_scope: ClassVar[str | None]
 
-    #: Whose requests go first where streams compete: the lowest.
-    priority = 0
+class Client:
+    """Asks Apollo. Safe to use from several threads."""
 
-    run: Run
+    #: How often to try before a fault counts as lasting.
+    max_tries = MAX_TRIES
 
-    # The request
+    def __init__(self, services: Services) -> None:
+        """Take what the run shares."""
+        self._services = services
+        self._config = services.config
 
-    @property
-    @override
-    def url_base(self) -> str:
-        return cast("str", self.config["api_url"]).rstrip("/")
-
-    @property
-    @override
-    def requests_session(self) -> requests.Session:
-        return self.run.session
-
-    @property
-    @override
-    def authenticator(self) -> Auth:
-        return self.run.authenticator
-
-    @property
-    @override
-    def http_headers(self) -> dict[str, str]:
-        return {"Accept": "application/json", "User-Agent": self.run.user_agent}
-
-    @property
-    @override
-    def timeout(self) -> int:
-        seconds = cast("int", self.config["request_timeout"])
-        return min(seconds, DISCOVERY_TIMEOUT) if self.run.discovering else seconds
-
-    @property
-    def endpoint(self) -> str:
-        """The endpoint's name in messages."""
-        return self.path.lstrip("/")
-
-    @property
-    def remedy(self) -> str:
-        """What to do about credentials that may not read the endpoint."""
-        if self.run.credential != "api_key":
-            if self.oauth_scope is None:
-                return f"no app may; use {'a master' if self.scope is None else 'an API'} key"
-            return f"the missing scope is {self.oauth_scope}; authorize the app again with it"
-        if self.scope is None:
-            return "only a master key may; use one"
-        return f"the missing scope is {self.scope}; give the key that scope or use a master key"
-
-    def ask(self, parameters: Mapping[str, Any], path: str | None = None) -> Any:  # noqa: ANN401
-        """Send a request, again if a fault may pass, and return the reply.
-
-        Args:
-            parameters: The JSON body of a POST, the query of a GET.
-            path: The path, where it holds an id; by default the stream's.
+    def send(self, call: Call) -> Any:
+        """Ask, again if a fault may pass, while other streams work, and return the reply, decoded.
 
         Raises:
             ApolloError: Apollo refuses it.
+            LimitReachedError: What it may cost does not fit the limits; nothing was sent.
+            WaitTooLongError: A rate window is closed for longer than the run may wait; nothing was sent.
             RetriableAPIError: The fault did not pass.
             requests.RequestException: There is no answer.
         """
-        return self.received(self.exchange(parameters, path))
-
-    def exchange(self, parameters: Mapping[str, Any], path: str | None = None) -> Exchange:
-        """Send a request, again if a fault may pass, while other streams work. Safe to call from several threads."""
-        content = {"json": dict(parameters)} if self.http_method == "POST" else {"params": _query(parameters)}
-        url, headers = f"{self.url_base}{path or self.path}", self.http_headers
-        with self.run.baton.laid_down(), self.run.lanes.alone_at_first():
+        services = self._services
+        with services.baton.laid_down(), services.lanes.alone_at_first():
             try:
-                request = self.build_prepared_request(method=self.http_method, url=url, headers=headers, **content)
-                return request, self.request_decorator(self.attempt)(request)
+                return self.retrying(self._paid, call.stream)(self._prepared(call), call)
             except (RetriableAPIError, requests.RequestException) as error:
-                if self.run.reached or not never_connected(error):
-                    self.run.lanes.answered()  # somebody is there: let the other streams try
+                if services.reached or not never_connected(error):
+                    services.lanes.answered()  # somebody is there: let the other streams try
                     raise
-                self.run.report.fatal = ApolloError(
-                    f"Apollo cannot be reached at {self.url_base}: check `api_url` and the network.",
+                services.report.fatal = ApolloError(
+                    f"Apollo cannot be reached at {self._address}: check `api_url` and the network.",
                 )
-                raise self.run.report.fatal from error
+                raise services.report.fatal from error
 
-    def received(self, exchange: Exchange) -> Any:  # noqa: ANN401
-        """Count what an exchange cost, and return the reply."""
-        self.update_sync_costs(*exchange, None)
-        return decode(exchange[1])
+    def retrying(self, function: Callable[..., Any], stream: str) -> Callable[..., Any]:
+        """Return a function that is tried again after faults that may pass: after 1, 2, 4 and 8 s.
 
-    def attempt(self, request: requests.PreparedRequest) -> requests.Response:
-        """Send a request once, when the rate windows allow, and raise the error that its answer stands for.
+        Unlike the SDK's decorator, without the log lines of ``backoff`` itself, which hold the query.
 
-        A request that is refused for the rate limit, or for a token that can be renewed, is sent again.
-
-        Raises:
-            WaitTooLongError: A rate window is closed for longer than `max_wait_seconds`.
+        Args:
+            function: What to try.
+            stream: Whom the lines about it name.
         """
-        try:
-            return self._admitted(request)
-        except CredentialsError:
-            if self.run.report.fatal:
-                raise self.run.report.fatal from None
-            if not self.run.authenticator.renew(request):
-                raise
-        return self._admitted(self.run.authenticator(request))
 
-    def _admitted(self, request: requests.PreparedRequest) -> requests.Response:
+        def tell(details: Details) -> None:
+            self._services.logger.getChild(stream).warning(
+                "%s: %s; trying again in %.0f s (%d of %d tries made).",
+                stream,
+                self.describe(details["exception"]),
+                details["wait"],
+                details["tries"],
+                MAX_TRIES,
+            )
+
+        return backoff.on_exception(
+            backoff.expo,
+            (ConnectionResetError, RetriableAPIError, requests.RequestException),
+            max_tries=1 if self._services.discovering else self.max_tries,
+            jitter=backoff.random_jitter,
+            on_backoff=tell,
+            logger=None,
+        )(function)
+
+    # One request
+
+    @property
+    def _address(self) -> str:
+        return str(self._config["api_url"]).rstrip("/")
+
+    @property
+    def timeout(self) -> int:
+        """Seconds without a byte after which a request has failed."""
+        seconds: int = self._config["request_timeout"]
+        return min(seconds, DISCOVERY_TIMEOUT) if self._services.discovering else seconds
+
+    def _prepared(self, call: Call) -> requests.PreparedRequest:
+        endpoint, services = call.endpoint, self._services
+        request = requests.Request(
+            endpoint.method,
+            f"{self._address}/{endpoint.path_for(call.record_id)}",
+            headers={"Accept": "application/json", "User-Agent": services.user_agent},
+            auth=services.authenticator,
+        )
+        if endpoint.method == "POST":
+            request.json = dict(call.parameters)
+        else:
+            request.params = _query(call.parameters)
+        return services.session.prepare_request(request)
+
+    def _paid(self, request: requests.PreparedRequest, call: Call) -> Any:
+        """Try once, and pay: a second try that may charge again has to fit the limits again."""
+        if not call.worst:
+            return decode(self._authorized(request, call))
+        with self._services.ledger.reserved(call.stream, call.worst) as receipt:
+            try:
+                response = self._authorized(request, call)
+            except BaseException as error:
+                if never_arrived(error):
+                    receipt.credits = 0
+                raise
+            reply = decode(response)
+            receipt.credits = self._settled(call, reply)
+            return reply
+
+    def _settled(self, call: Call, reply: Any) -> int:
+        """Return what a reply cost: by its rule if it is of a known form, else the worst case."""
+        if call.cost is None:
+            return call.worst
+        try:
+            with call.endpoint.parsing():
+                cost = call.cost(reply)
+        except ApolloError:
+            return call.worst
+        if cost > call.worst:
+            self._services.logger.warning(
+                "%s: Apollo charged %s for a request that should cost %s at most: compare with your plan's prices.",
+                call.stream,
+                counted(cost, "credit"),
+                f"{call.worst:,}",
+            )
+        return cost
+
+    def _authorized(self, request: requests.PreparedRequest, call: Call) -> requests.Response:
+        """Send a request; once more with new credentials, if Apollo refuses those that can be renewed."""
+        services = self._services
+        try:
+            return self._admitted(request, call)
+        except CredentialsError:
+            if services.report.fatal:
+                raise services.report.fatal from None
+            if not services.authenticator.renew(request):
+                raise
+        return self._admitted(services.authenticator(request), call)
+
+    def _admitted(self, request: requests.PreparedRequest, call: Call) -> requests.Response:
         """Send a request as soon as there is room for it, again if it is refused for the rate limit."""
-        run = self.run
+        services, path = self._services, call.endpoint.path
         for _ in range(MAX_REFUSALS):
-            with run.limiter.request(self.path) as ticket, run.lanes.lane(self.priority):
-                if run.report.fatal:
-                    raise run.report.fatal
-                run.limiter.sending(self.path, ticket)
-                response = self._send(request)
+            with services.limiter.request(path) as ticket, services.lanes.lane(call.priority):
+                if services.report.fatal:
+                    raise services.report.fatal
+                services.limiter.sending(path, ticket)
+                response = self._send(request, call.stream)
                 ticket.headers, ticket.retry_after = response.headers, refused_for(response)
+                services.reached = True
                 try:
-                    self.validate_response(response)
+                    raise_for_reply(response, path, call.endpoint.remedy(services.credential), services.credential)
                 except RateLimitedError:
-                    run.lanes.answered()
+                    services.lanes.answered()
                 except CredentialsError as error:
-                    if not run.authenticator.renewable:
-                        run.report.fatal = error  # before anybody else sends a request with them
+                    if not services.authenticator.renewable:
+                        services.report.fatal = error  # before anybody else sends a request with them
                     raise
                 else:
+                    services.lanes.answered()
                     return response
         raise PassingError(
-            f"Apollo refused {self.endpoint} for its rate limit {MAX_REFUSALS} times in a row: another client of the "
+            f"Apollo refused {path} for its rate limit {MAX_REFUSALS} times in a row: another client of the "
             "team may be using it up; the stream api_usage_stats shows how much is used.",
         )
 
-    def _send(self, request: requests.PreparedRequest) -> requests.Response:
-        session = self.requests_session
+    def _send(self, request: requests.PreparedRequest, stream: str) -> requests.Response:
+        session = self._services.session
         settings = session.merge_environment_settings(request.url, {}, True, None, None)  # noqa: FBT003
-        response = session.send(request, timeout=self.timeout, allow_redirects=self.allow_redirects, **settings)
+        # A redirect is not followed: requests would carry `x-api-key` to the other host.
+        response = session.send(request, timeout=self.timeout, allow_redirects=False, **settings)
         # As `content` would, but half a page at once, not ten kilobytes: it takes two thirds of the time.
         response._content = b"".join(response.iter_content(_PIECE))  # noqa: SLF001
-        tags: dict[str, Any] = {metrics.Tag.STREAM: self.name, metrics.Tag.HTTP_STATUS_CODE: response.status_code}
+        tags: dict[str, Any] = {metrics.Tag.STREAM: stream, metrics.Tag.HTTP_STATUS_CODE: response.status_code}
         seconds = response.elapsed.total_seconds()
-        metrics.log(self.metrics_logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, seconds, tags))
+        point = metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, seconds, tags)
+        metrics.log(self._services.metrics_logger, point)
         return response
-
-    # The reply
-
-    @override
-    def validate_response(self, response: requests.Response) -> None:
-        self.run.reached = True
-        raise_for_reply(response, self.endpoint, self.remedy, self.run.credential)
-        self.run.lanes.answered()
-
-    @override
-    def calculate_sync_cost(
-        self,
-        request: requests.PreparedRequest,
-        response: requests.Response,
-        context: Context | None,
-    ) -> dict[str, int]:
-        return {"requests": 1}
-
-    # Retries
-
-    @override
-    def backoff_max_tries(self) -> int:
-        return 1 if self.run.discovering else MAX_TRIES
-
-    @override
-    def request_decorator(self, func: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
-        """Retry what may pass; unlike the SDK's, without the log lines of ``backoff`` itself, which hold the query."""
-        return backoff.on_exception(
-            self.backoff_wait_generator,
-            (ConnectionResetError, RetriableAPIError, requests.RequestException),
-            max_tries=self.backoff_max_tries,
-            jitter=self.backoff_jitter,
-            on_backoff=self.backoff_handler,
-            logger=None,
-        )(func)
-
-    @override
-    def backoff_wait_generator(self) -> Generator[float, Any, None]:
-        """Yield the seconds to wait: 1, 2, 4, 8; the windows of the rate limit are waited for elsewhere."""
-        return backoff.expo()
-
-    @override
-    def backoff_handler(self, details: Details) -> None:
-        self.logger.warning(
-            "%s: %s; trying again in %.0f s (%d of %d tries made).",
-            self.name,
-            self.describe(details["exception"]),
-            details["wait"],
-            details["tries"],
-            MAX_TRIES,
-        )
 
     # Errors
 
@@ -257,33 +251,29 @@ class ApolloClient(RESTStream[None]):
         if isinstance(error, RetriableAPIError):
             return str(error)
         if isinstance(error, requests.Timeout):
-            setting = "" if self.run.discovering else " (`request_timeout`)"
+            setting = "" if self._services.discovering else " (`request_timeout`)"
             return f"no answer within {self.timeout:,} s{setting}"
         return "the connection broke"
 
     def waits_too_long(self, error: WaitTooLongError) -> str:
         """Say that a rate window is closed for longer than the run may wait."""
         used_up = f"the rate limit of {error.endpoint} is used up for another {error.seconds:,.0f} s"
-        if self.run.planning or self.run.discovering:
+        if self._services.planning or self._services.discovering:
             return used_up
-        limit = self.config["max_wait_seconds"]
+        limit = self._config["max_wait_seconds"]
         return f"{used_up}, longer than `max_wait_seconds` ({limit:,}); the next run goes on"
 
-    @contextlib.contextmanager
-    def needed(self) -> Iterator[None]:
-        """Say of errors that the stream is read because another needs it.
+    def why(self, error: Exception) -> str:
+        """Say in a sentence why something cannot be read.
 
-        Raises:
-            ApolloError: The stream cannot be read.
+        Args:
+            error: One of ``UNREADABLE``.
         """
-        try:
-            yield
-        except ApolloError as error:
-            if error is self.run.report.fatal or isinstance(error, ForbiddenError):  # which says it by itself
-                raise
-            raise type(error)(f"{self.endpoint} is needed, and cannot be read: {error.message}") from error
-        except (RetriableAPIError, requests.RequestException) as error:
-            raise PassingError(f"{self.endpoint} is needed, and cannot be read: {self.describe(error)}.") from error
+        if isinstance(error, ApolloError):
+            return error.message
+        if isinstance(error, WaitTooLongError):
+            return f"{self.waits_too_long(error)}."
+        return f"{self.describe(error)}."
 
 
 def _query(parameters: Mapping[str, Any]) -> dict[str, Any]:

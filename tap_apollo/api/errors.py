@@ -61,6 +61,14 @@ class GoneError(RequestError):
         self.code = code
 
 
+class UnknownReplyError(ApolloError):
+    """A reply has not the form that it is known to have."""
+
+    def __init__(self, path: str, error: Exception) -> None:
+        """Take the endpoint's path, and what reading the reply raised."""
+        super().__init__(f"{path} gave a reply of an unknown form ({type(error).__name__}).")
+
+
 class OutOfCreditsError(RequestError):
     """The team has not the credits that the request would cost; none are charged."""
 
@@ -90,7 +98,7 @@ def refused_for(response: requests.Response) -> int | None:
     return next((seconds for seconds, name in reversed(NAMES.items()) if f"per {name}" in response.text), MINUTE)
 
 
-def decode(response: requests.Response) -> Any:  # noqa: ANN401
+def decode(response: requests.Response) -> Any:
     """Return the body of a successful reply, decoded once, whoever asks.
 
     Raises:

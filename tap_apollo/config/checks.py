@@ -176,7 +176,7 @@ _WANTED = {
 }
 
 
-def _readable(value: Any) -> str:  # noqa: ANN401
+def _readable(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(word for word in dict.fromkeys(map(_readable, value)) if word not in {"null", "None"})
     if isinstance(value, dict):  # one of the schemas that the SDK has for a setting

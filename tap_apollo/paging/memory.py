@@ -53,7 +53,7 @@ class ListMemory:
         return state
 
     @classmethod
-    def from_state(cls, state: Any, read_mark: ReadMark | None) -> ListMemory:  # noqa: ANN401
+    def from_state(cls, state: Any, read_mark: ReadMark | None) -> ListMemory:
         """Read a memory.
 
         Args:
@@ -109,7 +109,7 @@ class WindowMemory:
         return state
 
     @classmethod
-    def from_state(cls, state: Any) -> WindowMemory:  # noqa: ANN401
+    def from_state(cls, state: Any) -> WindowMemory:
         """Read a memory.
 
         Raises:
@@ -136,7 +136,7 @@ class WindowMemory:
 class _Checked:
     """Gives a state of this version, and turns whatever is wrong with it into a StateError."""
 
-    def __init__(self, state: Any) -> None:  # noqa: ANN401
+    def __init__(self, state: Any) -> None:
         self._state = state
 
     def __enter__(self) -> Mapping[str, Any]:
@@ -176,19 +176,19 @@ def _window(first: str, last: str) -> DateWindow:
     return window
 
 
-def _count(value: Any) -> int:  # noqa: ANN401
+def _count(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError
     return value
 
 
-def _texts(values: Any) -> tuple[str, ...]:  # noqa: ANN401
+def _texts(values: Any) -> tuple[str, ...]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise TypeError
     return tuple(values)
 
 
-def _pair(values: Any) -> tuple[str, str]:  # noqa: ANN401
+def _pair(values: Any) -> tuple[str, str]:
     first, second = _texts(values)
     return first, second
 

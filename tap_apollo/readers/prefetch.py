@@ -5,18 +5,15 @@ from __future__ import annotations
 import dataclasses
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import requests
     from singer_sdk.helpers.types import Record
 
     from tap_apollo.api.rate_limits import WindowState
     from tap_apollo.paging import Outcome, Page, PageRequest, Walk
-
-    Exchange = tuple[requests.PreparedRequest, requests.Response]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +101,7 @@ class LookAhead:
 
     def __init__(
         self,
-        send: Callable[[PageRequest], Exchange],
+        send: Callable[[PageRequest], Any],
         depth: int,
         room: Callable[[], float],
     ) -> None:
@@ -118,7 +115,7 @@ class LookAhead:
         self._send = send
         self._depth = depth
         self._room = room
-        self._asked: list[tuple[PageRequest, Future[Exchange]]] = []
+        self._asked: list[tuple[PageRequest, Future[Any]]] = []
 
     def fill(self, wanted: PageRequest, walk: Walk, most: int | None) -> None:
         """Ask for the page that is wanted and for those after it, where that is not done yet.
@@ -138,14 +135,14 @@ class LookAhead:
             room -= known is None
             self._asked.append(known or self._begun(request))
 
-    def take(self, wanted: PageRequest) -> Future[Exchange] | None:
+    def take(self, wanted: PageRequest) -> Future[Any] | None:
         """Return the reply to come for a page, if it was asked for."""
         if self._asked and self._asked[0][0].is_like(wanted):
             return self._asked.pop(0)[1]
         return None
 
-    def _begun(self, request: PageRequest) -> tuple[PageRequest, Future[Exchange]]:
-        future: Future[Exchange] = Future()
+    def _begun(self, request: PageRequest) -> tuple[PageRequest, Future[Any]]:
+        future: Future[Any] = Future()
 
         def work() -> None:
             try:

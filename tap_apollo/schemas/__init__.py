@@ -48,7 +48,7 @@ def _read(name: str) -> dict[str, Any]:
     return document
 
 
-def _resolve(node: Any) -> Any:  # noqa: ANN401
+def _resolve(node: Any) -> Any:
     if isinstance(node, list):
         return [_resolve(item) for item in node]
     if not isinstance(node, dict):
@@ -59,7 +59,7 @@ def _resolve(node: Any) -> Any:  # noqa: ANN401
     return {key: _resolve(value) for key, value in node.items()}
 
 
-def _plain(node: Any) -> Any:  # noqa: ANN401
+def _plain(node: Any) -> Any:
     if isinstance(node, list):
         return [_plain(item) for item in node]
     if not isinstance(node, dict):

@@ -58,7 +58,7 @@ def timestamp(value: str) -> str:
         raise ValueError("the moment is out of range in UTC") from error
 
 
-def is_bookmark(value: Any) -> bool:  # noqa: ANN401
+def is_bookmark(value: Any) -> bool:
     """Whether a value can be the bookmark in a state: a moment, or none yet."""
     try:
         timestamp(value or "1970-01-01")
@@ -106,7 +106,7 @@ class RecordShaper:
         news, self._news = self._news, []
         return news
 
-    def _keep(self, name: str, value: Any, shaped: dict[str, Any]) -> None:  # noqa: ANN401
+    def _keep(self, name: str, value: Any, shaped: dict[str, Any]) -> None:
         """Put a property that the schema does not know where none is lost."""
         shaped[UNKNOWN] = {**(shaped.get(UNKNOWN) or {}), name: value}
         if name not in self._reported:
@@ -130,7 +130,7 @@ class RecordShaper:
             if plain is str and "mail" in path:  # where the placeholder may stand
                 plain = None
 
-        def shape(value: Any) -> Any:  # noqa: ANN401
+        def shape(value: Any) -> Any:
             try:
                 return convert(value)
             except (OverflowError, TypeError, ValueError):
@@ -144,7 +144,7 @@ class RecordShaper:
 
 
 def _object(shapes: Mapping[str, Shape], left_out: frozenset[str]) -> Convert:
-    def convert(value: Any) -> dict[str, Any]:  # noqa: ANN401
+    def convert(value: Any) -> dict[str, Any]:
         if value == []:  # an empty map, as Apollo writes it in places
             return {}
         if not isinstance(value, dict):
@@ -164,7 +164,7 @@ def _object(shapes: Mapping[str, Shape], left_out: frozenset[str]) -> Convert:
 def _array(item: Shape) -> Convert:
     kind, convert = item
 
-    def convert_all(value: Any) -> list[Any]:  # noqa: ANN401
+    def convert_all(value: Any) -> list[Any]:
         # A bare value where a list belongs is a list of one.
         elements = value if isinstance(value, list) else [value]
         return [one if one is None or type(one) is kind else convert(one) for one in elements]
@@ -172,13 +172,13 @@ def _array(item: Shape) -> Convert:
     return convert_all
 
 
-def _string(value: Any) -> str | None:  # noqa: ANN401
+def _string(value: Any) -> str | None:
     if isinstance(value, str):
         return None if value == PLACEHOLDER_EMAIL else value
     return json.dumps(value)
 
 
-def _number(value: Any) -> float | None:  # noqa: ANN401
+def _number(value: Any) -> float | None:
     if value == PLACEHOLDER_NUMBER:
         return None
     number = float(value) if isinstance(value, str) else value
@@ -187,7 +187,7 @@ def _number(value: Any) -> float | None:  # noqa: ANN401
     return number
 
 
-def _integer(value: Any) -> int | None:  # noqa: ANN401
+def _integer(value: Any) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, float) and value.is_integer():
@@ -197,7 +197,7 @@ def _integer(value: Any) -> int | None:  # noqa: ANN401
     raise TypeError
 
 
-def _boolean(value: Any) -> bool:  # noqa: ANN401
+def _boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value in {"true", "false"}:
@@ -205,13 +205,13 @@ def _boolean(value: Any) -> bool:  # noqa: ANN401
     raise TypeError
 
 
-def _timestamp(value: Any) -> str | None:  # noqa: ANN401
+def _timestamp(value: Any) -> str | None:
     if not isinstance(value, str):
         raise TypeError
     return timestamp(value) if value else None
 
 
-def _date(value: Any) -> str | None:  # noqa: ANN401
+def _date(value: Any) -> str | None:
     if not isinstance(value, str):
         raise TypeError
     return timestamp(value)[:10] if value else None

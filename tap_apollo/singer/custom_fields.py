@@ -69,7 +69,7 @@ class CustomFieldLabels:
         """Return, once each, what was lost since the last call: values of another type than their field."""
         return [f"{line}, and as it came in `typed_custom_fields`" for line in self._shape.news()]
 
-    def _named(self, value: Any) -> Any:  # noqa: ANN401
+    def _named(self, value: Any) -> Any:
         if not isinstance(value, list):
             return value
         return [self._options.get(item, item) if isinstance(item, str) else item for item in value]

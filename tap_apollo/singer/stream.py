@@ -12,15 +12,22 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import requests
-from singer_sdk import metrics
+from singer_sdk import Stream, metrics
 from singer_sdk.exceptions import RetriableAPIError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.singerlib import Catalog, Metadata, RecordMessage, Schema
 from typing_extensions import override
 
 from tap_apollo import schemas
-from tap_apollo.api.client import MAX_TRIES, ApolloClient
-from tap_apollo.api.errors import ApolloError, CredentialsError, ForbiddenError, PassingError, SettingsError
+from tap_apollo.api.client import MAX_TRIES, Call
+from tap_apollo.api.errors import (
+    ApolloError,
+    CredentialsError,
+    ForbiddenError,
+    PassingError,
+    SettingsError,
+    UnknownReplyError,
+)
 from tap_apollo.api.rate_limits import WaitTooLongError
 from tap_apollo.paging import FilterIgnoredError, Page, PageRequest, WholePages
 from tap_apollo.readers.prefetch import LookAhead, Outlook, Reading
@@ -33,14 +40,14 @@ if TYPE_CHECKING:
     from singer_sdk import Tap
     from singer_sdk.helpers.types import Context, Record
 
+    from tap_apollo.api.endpoint import Endpoint
     from tap_apollo.paging import Outcome, Walk
-    from tap_apollo.readers.prefetch import Exchange
-    from tap_apollo.services import Run
+    from tap_apollo.services import Services
 
 OtherStream = TypeVar("OtherStream", bound="ApolloStream")
 
 #: What code that reads a reply raises if the reply has not the form it is known to have.
-UNKNOWN_FORM = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+UNKNOWN_FORM = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, UnknownReplyError)
 
 
 #: What asking and reading a reply raise if a stream cannot be read.
@@ -54,20 +61,22 @@ class Metric(enum.Enum):
     CREDITS_SPENT = "credits_spent"
 
 
-class ApolloStream(ApolloClient):
-    """An endpoint whose reply lists all there is; a stream adds its name, path and primary key.
+class ApolloStream(Stream):
+    """A list that comes whole; a stream adds its name, its endpoint and its primary key.
 
     Attributes:
-        records_key: Where the reply holds its rows; None if the reply is the list itself.
-        parameters: What every request of the stream sends: the JSON body of a POST, the query of a GET.
+        endpoint: Where its records are asked for.
+        run: What the streams share.
+        priority: Whose requests go first where streams compete: the lowest.
     """
 
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE  # RecordShaper conforms each record, once.
     STATE_MSG_FREQUENCY = sys.maxsize  # STATE comes after each page, when a later run can go on from there.
 
-    records_key: ClassVar[str | None] = None
-    parameters: ClassVar[Mapping[str, Any]] = {}
+    endpoint: ClassVar[Endpoint]
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
+
+    priority = 0
 
     #: Whether a walk that reads a list whole has read all that belongs into the table.
     one_list: ClassVar[bool] = True
@@ -77,7 +86,7 @@ class ApolloStream(ApolloClient):
     _reading: Reading
     _ahead: LookAhead | None = None
 
-    def __init__(self, tap: Tap, run: Run) -> None:
+    def __init__(self, tap: Tap, run: Services) -> None:
         """Bind the stream to its tap and to the run that it is part of, and read its schema."""
         super().__init__(tap, schema=schemas.load(self.name))
         self.run = run
@@ -135,48 +144,70 @@ class ApolloStream(ApolloClient):
             self._tap.mapper.register_raw_streams_from_catalog(Catalog({self.name: entry}))
         return learned
 
+    # Requests
+
+    def ask(self, parameters: Mapping[str, Any], record_id: str | None = None) -> Any:
+        """Ask, and return the reply. Safe to call from several threads.
+
+        Args:
+            parameters: The JSON body of a POST, the query of a GET.
+            record_id: The record that it is about, where the endpoint's path holds its id.
+
+        Raises:
+            ApolloError: Apollo refuses it; other errors as those of ``Client.send``.
+        """
+        call = Call(self.endpoint, parameters, self.name, record_id=record_id, priority=self.priority)
+        return self.run.client.send(call)
+
+    @contextlib.contextmanager
+    def needed(self) -> Iterator[None]:
+        """Say of errors that the stream is read because another needs it.
+
+        Raises:
+            ApolloError: The stream cannot be read.
+        """
+        try:
+            yield
+        except ApolloError as error:
+            # Some say it by themselves.
+            if error is self.run.report.fatal or isinstance(error, (ForbiddenError, UnknownReplyError)):
+                raise
+            raise type(error)(f"{self.endpoint.path} is needed, and cannot be read: {error.message}") from error
+        except (RetriableAPIError, requests.RequestException) as error:
+            reason = self.run.client.why(error)
+            raise PassingError(f"{self.endpoint.path} is needed, and cannot be read: {reason}") from error
+
     # Pages
 
     def fetch(self, request: PageRequest) -> Page:
         """Ask for a page, or take it from those asked for.
 
         Raises:
-            TypeError: The reply is of an unknown form; other errors as those of ``ask``.
+            UnknownReplyError: The reply is of an unknown form; other errors as those of ``ask``.
         """
         coming = self._ahead.take(request) if self._ahead else None
         if coming:
             with self.run.baton.laid_down():
-                exchange = coming.result()
+                reply = coming.result()
         else:
-            exchange = self.send_for(request)
-        page = self.read_page(self.received(exchange))
-        if not all(isinstance(record, dict) for record in page.records):
-            raise TypeError("a row is no object")
-        return page
+            reply = self.send_for(request)
+        return self.read_page(reply)
 
-    def send_for(self, request: PageRequest) -> Exchange:
+    def send_for(self, request: PageRequest) -> Any:
         """Ask for a page. Safe to call from several threads."""
-        return self.exchange(self.page_parameters(request))
+        return self.ask(self.page_parameters(request))
 
     def page_parameters(self, request: PageRequest) -> dict[str, Any]:
-        """Return what to send for one page: for a list that comes whole, no page number."""
-        return {**self.parameters, **request.parameters}
+        """Return what to send for one page."""
+        return self.endpoint.page_parameters(request)
 
-    def read_page(self, reply: Any) -> Page:  # noqa: ANN401
-        """Return the page in a reply: for a list that comes whole, all of its rows."""
-        records = self.read_records(reply)
-        return Page(records, total=len(records))
+    def read_page(self, reply: Any) -> Page:
+        """Return the page in a reply."""
+        return self.endpoint.page(reply)
 
-    def read_records(self, reply: Any) -> list[Record]:  # noqa: ANN401
-        """Return the rows of a reply.
-
-        Raises:
-            TypeError: There is no list of rows where the endpoint gives one.
-        """
-        records = reply[self.records_key] if self.records_key else reply
-        if not isinstance(records, list):
-            raise TypeError("there is no list of rows")
-        return records
+    def read_records(self, reply: Any) -> list[Record]:
+        """Return the rows of a reply."""
+        return self.endpoint.records(reply)
 
     # The walk
 
@@ -230,12 +261,12 @@ class ApolloStream(ApolloClient):
         """Return an iterator over the rows, some at a time; whoever asks for more has written those before."""
         self.number_version()
         limiter, depth = self.run.limiter, cast("int", self.config["max_concurrent_requests"])
-        self._ahead = LookAhead(self.send_for, depth, lambda: limiter.room(self.path))
+        self._ahead = LookAhead(self.send_for, depth, lambda: limiter.room(self.endpoint.path))
         self._reading = Reading(self.new_walk(context), self.fetch, self.page_limit(context), self._ahead)
         return self._pages()
 
     def _pages(self) -> Iterator[list[Record]]:
-        with self.get_http_request_counter() as requests_sent:
+        with metrics.http_request_counter(self.name, self.endpoint.path) as requests_sent:
             for rows in self._reading:
                 requests_sent.increment()
                 yield rows
@@ -295,19 +326,19 @@ class ApolloStream(ApolloClient):
             report.fatal = report.fatal or error
         except ForbiddenError as error:
             report.forbidden(self.name, error.message)
+        except UNKNOWN_FORM as error:
+            report.failed(self.name, f"{self.unknown_form(error)} Update tap-apollo, or deselect the stream.")
         except ApolloError as error:
             if error is not report.fatal:
                 report.failed(self.name, error.message, may_pass=isinstance(error, PassingError))
         except WaitTooLongError as error:
-            report.incomplete(self.name, self.waits_too_long(error))
+            report.incomplete(self.name, self.run.client.waits_too_long(error))
         except FilterIgnoredError as error:
             report.failed(
                 self.name, f"Apollo ignores the filter {error}: nothing is loaded rather than the wrong records."
             )
-        except UNKNOWN_FORM as error:
-            report.failed(self.name, f"{self.unknown_form(error)} Update tap-apollo, or deselect the stream.")
         except (RetriableAPIError, requests.RequestException) as error:
-            report.failed(self.name, f"{self.describe(error)}, {MAX_TRIES} times in a row.", may_pass=True)
+            report.failed(self.name, f"{self.run.client.describe(error)}, {MAX_TRIES} times in a row.", may_pass=True)
 
     def shaped(self, row: Record, context: Context | None) -> Record:  # noqa: ARG002
         """Return a row as it goes to the warehouse."""
@@ -398,17 +429,15 @@ class ApolloStream(ApolloClient):
         Args:
             error: One of ``UNREADABLE``.
         """
-        if isinstance(error, ApolloError):
-            return error.message
-        if isinstance(error, WaitTooLongError):
-            return f"{self.waits_too_long(error)}."
         if isinstance(error, UNKNOWN_FORM):
             return self.unknown_form(error)
-        return f"{self.describe(error)}."
+        return self.run.client.why(error)
 
     def unknown_form(self, error: Exception) -> str:
         """Say that a reply cannot be read."""
-        return f"{self.endpoint} gave a reply of an unknown form ({type(error).__name__})."
+        if isinstance(error, UnknownReplyError):
+            return error.message
+        return UnknownReplyError(self.endpoint.path, error).message
 
     # Other streams
 

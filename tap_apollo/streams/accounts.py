@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import override
 
+from tap_apollo.api.endpoint import GET, POST, by_number
 from tap_apollo.paging import Listing
 from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.base import FrontierStream, cut_by
@@ -16,11 +17,9 @@ class Accounts(CustomFieldsMixin, FrontierStream):
     """Accounts, by a last update that Apollo sorts by and does not show."""
 
     name = "accounts"
-    path = "/accounts/search"
-    http_method = "POST"
-    scope = "api/v1/accounts/search"
-    oauth_scope = "accounts_search"
-    records_key = "accounts"
+    endpoint = POST(
+        "accounts/search", paged=by_number, rows="accounts", scope="api/v1/accounts/search", oauth="accounts_search"
+    )
     modality = "account"
 
     @property
@@ -33,7 +32,7 @@ class Accounts(CustomFieldsMixin, FrontierStream):
             newest={"sort_by_field": "account_created_at", "sort_ascending": False},
             oldest={"sort_by_field": "account_created_at", "sort_ascending": True},
             labels=lambda: cut_by("account_label_ids", self.lookup(Lists), modality="accounts"),
-            display_limit=self.display_limit,
+            display_limit=self.endpoint.display_limit,
         )
 
 
@@ -41,10 +40,7 @@ class AccountDetails(CustomFieldsMixin, PerRecordStream):
     """Accounts as their own endpoint shows them."""
 
     name = "account_details"
-    path = "/accounts/{id}"
-    scope = "api/v1/accounts/show"
-    oauth_scope = "account_read"
-    records_key = "account"
+    endpoint = GET("accounts/{id}", rows="account", scope="api/v1/accounts/show", oauth="account_read")
     modality = "account"
     parents = (Accounts,)
 
@@ -53,7 +49,6 @@ class AccountStages(ApolloStream):
     """The stages that accounts move through."""
 
     name = "account_stages"
-    path = "/account_stages"
-    scope = "api/v1/account_stages/index"
-    oauth_scope = "account_stages_list"
-    records_key = "account_stages"
+    endpoint = GET(
+        "account_stages", rows="account_stages", scope="api/v1/account_stages/index", oauth="account_stages_list"
+    )

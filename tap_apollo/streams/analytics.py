@@ -10,6 +10,7 @@ import requests
 from singer_sdk.exceptions import RetriableAPIError
 from typing_extensions import override
 
+from tap_apollo.api.endpoint import POST
 from tap_apollo.api.errors import RequestError
 from tap_apollo.api.rate_limits import HOUR, WindowState
 from tap_apollo.paging import Page, PageRequest, WholePages
@@ -128,10 +129,9 @@ class AnalyticsReports(ApolloStream):
     """
 
     name = "analytics_reports"
-    path = "/reports/sync_report"
-    http_method = "POST"
-    scope = "api/v1/reports/sync_report"
-    oauth_scope = "report_sync"
+    endpoint = POST(
+        "reports/sync_report", read=lambda reply: [reply], scope="api/v1/reports/sync_report", oauth="report_sync"
+    )
     primary_keys = ("report", "row_key", "column_key", "metric")
 
     _reports: list[Report]
@@ -147,10 +147,6 @@ class AnalyticsReports(ApolloStream):
     @override
     def page_parameters(self, request: PageRequest) -> dict[str, Any]:
         return self._reports[request.number - 1].body
-
-    @override
-    def read_records(self, reply: Any) -> list[Record]:
-        return [reply]
 
     @override
     def fetch(self, request: PageRequest) -> Page:
@@ -235,7 +231,7 @@ def _name_of(dimensions: list[Mapping[str, Any]]) -> str | None:
     return dimensions[0]["name"] if dimensions else None
 
 
-def _number(figure: Any) -> float | None:  # noqa: ANN401
+def _number(figure: Any) -> float | None:
     if isinstance(figure, bool):
         return None
     try:
@@ -245,7 +241,7 @@ def _number(figure: Any) -> float | None:  # noqa: ANN401
         return None
 
 
-def _text(figure: Any) -> str | None:  # noqa: ANN401
+def _text(figure: Any) -> str | None:
     """Return what Apollo sent in place of a number."""
     if figure is None or (isinstance(figure, (int, float)) and not isinstance(figure, bool)):
         return None

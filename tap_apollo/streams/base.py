@@ -5,18 +5,16 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from typing_extensions import override
 
 from tap_apollo.paging import (
-    DISPLAY_LIMIT,
     PER_PAGE,
     Frontier,
     Listing,
     ListMemory,
     ListWalk,
-    Page,
     StateError,
     TimeMark,
     WindowMemory,
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_apollo.paging import Mark, Outcome, PageRequest, Walk
+    from tap_apollo.paging import Mark, Outcome, Walk
     from tap_apollo.paging.memory import ReadMark
 
 Memory = TypeVar("Memory", ListMemory, WindowMemory)
@@ -42,29 +40,7 @@ WALK = "walk"
 
 
 class PagedStream(ApolloStream):
-    """A list that comes in numbered pages; read whole.
-
-    Attributes:
-        display_limit: Rows beyond which Apollo refuses pages of one list.
-    """
-
-    display_limit: ClassVar[int] = DISPLAY_LIMIT
-
-    @override
-    def page_parameters(self, request: PageRequest) -> dict[str, Any]:
-        return {**super().page_parameters(request), "page": request.number, "per_page": request.per_page}
-
-    @override
-    def read_page(self, reply: Any) -> Page:
-        """Return the page in a reply; some endpoints report their numbers as strings, some report none."""
-        pagination = reply.get("pagination") or {}
-        breadcrumbs = reply.get("breadcrumbs")
-        return Page(
-            self.read_records(reply),
-            total=_number(pagination.get("total_entries")),
-            per_page=_number(pagination.get("per_page")),
-            filtered=bool(breadcrumbs) if isinstance(breadcrumbs, list) else None,
-        )
+    """A list that comes in numbered pages; read whole."""
 
     @override
     def page_limit(self, context: Context | None) -> int | None:
@@ -72,7 +48,7 @@ class PagedStream(ApolloStream):
 
     @override
     def new_walk(self, context: Context | None) -> Walk:
-        return ListWalk(Listing(display_limit=self.display_limit))
+        return ListWalk(Listing(display_limit=self.endpoint.display_limit))
 
     def expected(self, records: int, *, at_least: bool = False) -> Outlook:
         """Return the outlook on some records, as far as the page limit lets the stream go."""
@@ -197,7 +173,7 @@ class ListStream(ResumableStream):
     @property
     def listing(self) -> Listing:
         """How the list is asked for."""
-        return Listing(display_limit=self.display_limit)
+        return Listing(display_limit=self.endpoint.display_limit)
 
     @property
     def read_mark(self) -> ReadMark | None:
@@ -217,7 +193,7 @@ class ListStream(ResumableStream):
         self._walk = ListWalk(self.listing, covered, self._memory.stops, witnesses, settle=settle)
         return self._walk
 
-    def _read_memory(self, state: Any) -> ListMemory:  # noqa: ANN401
+    def _read_memory(self, state: Any) -> ListMemory:
         memory = ListMemory.from_state(state, self.read_mark)
         self.check(memory)
         return memory
@@ -342,7 +318,3 @@ def cut_by(
     for row in rows:
         if modality in {None, row.get("modality")}:
             yield f"{parameter}={row['id']}", {parameter: [row["id"]]}
-
-
-def _number(value: Any) -> int | None:  # noqa: ANN401
-    return None if value is None else int(value)

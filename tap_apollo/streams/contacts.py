@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
+from tap_apollo.api.endpoint import GET, POST, by_number
 from tap_apollo.paging import Listing
 from tap_apollo.report import counted
 from tap_apollo.singer.stream import ApolloStream
@@ -29,11 +30,9 @@ class Contacts(CustomFieldsMixin, NewestFirstStream):
     """Contacts, by last update."""
 
     name = "contacts"
-    path = "/contacts/search"
-    http_method = "POST"
-    scope = "api/v1/contacts/search"
-    oauth_scope = "contacts_search"
-    records_key = "contacts"
+    endpoint = POST(
+        "contacts/search", paged=by_number, rows="contacts", scope="api/v1/contacts/search", oauth="contacts_search"
+    )
     replication_key = "updated_at"
     modality = "contact"
 
@@ -48,7 +47,7 @@ class Contacts(CustomFieldsMixin, NewestFirstStream):
             newest={"sort_by_field": "contact_created_at", "sort_ascending": False},
             oldest={"sort_by_field": "contact_created_at", "sort_ascending": True},
             labels=lambda: cut_by("contact_label_ids", self.lookup(Lists), modality="contacts"),
-            display_limit=self.display_limit,
+            display_limit=self.endpoint.display_limit,
         )
 
     @override
@@ -94,10 +93,7 @@ class ContactDetails(CustomFieldsMixin, PerRecordStream):
     """Contacts as their own endpoint shows them."""
 
     name = "contact_details"
-    path = "/contacts/{id}"
-    scope = "api/v1/contacts/show"
-    oauth_scope = "contact_read"
-    records_key = "contact"
+    endpoint = GET("contacts/{id}", rows="contact", scope="api/v1/contacts/show", oauth="contact_read")
     modality = "contact"
     parents = (Contacts,)
 
@@ -106,11 +102,10 @@ class ContactDeals(DealMixin, PerRecordStream):
     """The deals that each contact has a part in, with that part."""
 
     name = "contact_deals"
-    path = "/contacts/{id}/opportunities"
-    http_method = "POST"
-    scope = "deals/api/v1/opportunities/search"
-    oauth_scope = None  # measured by others; the vendor's reference names opportunities_list
-    records_key = "opportunities"
+    # measured by others; the vendor's reference names opportunities_list
+    endpoint = POST(
+        "contacts/{id}/opportunities", rows="opportunities", scope="deals/api/v1/opportunities/search", oauth=None
+    )
     primary_keys = ("contact_id", "id")
     parents = (Contacts,)
 
@@ -123,11 +118,12 @@ class ContactSequenceActivity(PerRecordStream):
     """What happened to contacts in sequences, of which Apollo shows the latest 50 events at once."""
 
     name = "contact_sequence_activity"
-    path = "/emailer_campaigns/activity_feed"
-    http_method = "POST"
-    scope = "api/v1/emailer_campaigns/activity_feed"
-    oauth_scope = "emailer_campaigns_activity_feed"
-    records_key = "events"
+    endpoint = POST(
+        "emailer_campaigns/activity_feed",
+        rows="events",
+        scope="api/v1/emailer_campaigns/activity_feed",
+        oauth="emailer_campaigns_activity_feed",
+    )
     primary_keys = ("contact_id", "type", "occurred_at", "sequence_id", "emailer_message_id")
     parents = (Contacts,)
 
@@ -175,7 +171,6 @@ class ContactStages(ApolloStream):
     """The stages that contacts move through."""
 
     name = "contact_stages"
-    path = "/contact_stages"
-    scope = "api/v1/contact_stages/index"
-    oauth_scope = "contact_stages_list"
-    records_key = "contact_stages"
+    endpoint = GET(
+        "contact_stages", rows="contact_stages", scope="api/v1/contact_stages/index", oauth="contact_stages_list"
+    )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import requests
 from typing_extensions import override
 
+from tap_apollo.api.endpoint import GET, POST, by_number
 from tap_apollo.api.errors import GoneError, RequestError, TransientError
 from tap_apollo.credits import Price
 from tap_apollo.paging import PER_PAGE
@@ -39,12 +40,15 @@ class Conversations(WindowedStream):
     """Recorded calls and meetings, by the moment they began; what was said in them is charged and not read here."""
 
     name = "conversations"
-    path = "/conversations/search"
-    http_method = "POST"
-    scope = "api/v1/conversations/search"
-    oauth_scope = "conversations_search"
-    records_key = "conversations"
-    parameters = {"num_fetch_result": PER_PAGE}  # the documented page size here; the others' `per_page` goes too
+    # the documented page size here; the others' `per_page` goes too
+    endpoint = POST(
+        "conversations/search",
+        paged=by_number,
+        rows="conversations",
+        scope="api/v1/conversations/search",
+        oauth="conversations_search",
+        parameters={"num_fetch_result": PER_PAGE},
+    )
     replication_key = "start_time"
 
     @override
@@ -56,9 +60,7 @@ class ConversationDetails(RecordCreditStream):
     """Conversations with their transcripts; one without insights is free, and asked for again while it is recent."""
 
     name = "conversation_details"
-    path = "/conversations/{id}"
-    scope = "api/v1/conversations/show"
-    oauth_scope = "conversations_show"
+    endpoint = GET("conversations/{id}", scope="api/v1/conversations/show", oauth="conversations_show")
     price = Price(1, "conversation", free="a conversation without AI insights")
 
     @override
@@ -82,10 +84,7 @@ class ConversationExports(CreditStream):
     """One export per window of whole days up to yesterday, each as large as the budget allows."""
 
     name = "conversation_exports"
-    path = "/conversations/export"
-    http_method = "POST"
-    scope = "api/v1/conversations/export"
-    oauth_scope = "conversations_export"
+    endpoint = POST("conversations/export", scope="api/v1/conversations/export", oauth="conversations_export")
     primary_keys = ("export_id",)
     price = Price(1, "conversation", batch=1000, free="a conversation without AI insights")
 
@@ -217,16 +216,17 @@ class ConversationExports(CreditStream):
             with self.run.baton.laid_down():
                 time.sleep(seconds)
             try:
-                address = finder.ask({}, finder.path.format(id=export_id))["redirect_url"]
+                address = finder.ask({}, export_id)["redirect_url"]
             except GoneError:
                 continue
             with self.run.baton.laid_down():
-                return self.request_decorator(self._get)(address)  # type: ignore[arg-type, return-value]
+                rows: list[Record] = self.run.client.retrying(self._get, self.name)(address)
+                return rows
         return None
 
     def _get(self, address: str) -> list[Record]:
         """Download and unpack from the store that Apollo names, without the key."""
-        response = requests.get(address, timeout=self.timeout)
+        response = requests.get(address, timeout=self.run.client.timeout)
         if response.status_code >= requests.codes.server_error:
             raise TransientError(f"the store of exports failed ({response.status_code})", response)
         if response.status_code != requests.codes.ok:
@@ -248,9 +248,9 @@ class FindExport(ApolloStream):
     """Where an export can be downloaded: a request of conversation_exports, no stream of its own."""
 
     name = ConversationExports.name
-    path = "/conversations/export/{id}"
-    scope = "api/v1/conversations/find_export"
-    oauth_scope = "conversations_find_export"
+    endpoint = GET(
+        "conversations/export/{id}", scope="api/v1/conversations/find_export", oauth="conversations_find_export"
+    )
 
 
 def _moment(moment: datetime.datetime) -> str:

@@ -15,20 +15,19 @@ from jsonschema import Draft7Validator
 from singer_sdk import metrics
 from typing_extensions import override
 
+from tap_apollo.api.client import Call
 from tap_apollo.api.errors import (
     ApolloError,
     GoneError,
     OutOfCreditsError,
     RedirectError,
     RequestError,
-    decode,
-    never_arrived,
 )
 from tap_apollo.credits import LimitReachedError, Price, Purchases
 from tap_apollo.readers.prefetch import Outlook, Reading
 from tap_apollo.report import counted
 from tap_apollo.singer.conform import now
-from tap_apollo.singer.stream import UNKNOWN_FORM, ApolloStream, Metric
+from tap_apollo.singer.stream import ApolloStream, Metric
 from tap_apollo.streams.base import ResumableStream
 from tap_apollo.streams.tolerance import Tolerance
 
@@ -36,13 +35,12 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Iterable, Iterator, Mapping
 
-    import requests
     from singer_sdk import Tap
     from singer_sdk.helpers.types import Context, Record
 
     from tap_apollo.credits import Ledger
     from tap_apollo.paging import Page, PageRequest
-    from tap_apollo.services import Run
+    from tap_apollo.services import Services
 
 #: Where a stream's state holds what was bought, and the walk of the stream that it takes its records from.
 BOUGHT, SOURCE = "bought", "source"
@@ -73,10 +71,9 @@ class CreditStream(ApolloStream):
     beyond = ""
 
     _worst = 0
-    _cost = 0
     _requests = 0
 
-    def __init__(self, tap: Tap, run: Run) -> None:
+    def __init__(self, tap: Tap, run: Services) -> None:
         """Bind the stream to its tap and to the run that it is part of."""
         super().__init__(tap, run)
         self._limits: list[tuple[str, str]] = []
@@ -85,9 +82,9 @@ class CreditStream(ApolloStream):
         """Yield the rows of each charged request; whoever asks for the next has written them."""
         raise NotImplementedError
 
-    def cost_of(self, reply: Any) -> int:  # noqa: ANN401
+    def cost_of(self, reply: Any) -> int:
         """Return the credits that a reply shows were charged: its unit's price, or nothing if it holds nothing."""
-        return self.price.credits if reply[cast("str", self.records_key)] else 0
+        return self.price.credits if reply[cast("str", self.endpoint.rows)] else 0
 
     def borrowed(self, source: ApolloStream) -> ApolloStream:
         """Return a stream object made to be read for this one: its place is kept in this one's state."""
@@ -121,7 +118,7 @@ class CreditStream(ApolloStream):
     def outlook(self) -> Outlook:
         self._worst = 0
         with contextlib.suppress(RequestError):
-            self.ask(self.refused, self.path.format(id="0"))
+            self.ask(self.refused, "0" if "{id}" in self.endpoint.path else None)
         units, at_least = self.to_buy()
         requests_wanted = math.ceil(units / self.price.batch)
         limit, note = self.max_pages, ""
@@ -139,13 +136,13 @@ class CreditStream(ApolloStream):
 
     # One request
 
-    def buy(self, parameters: Mapping[str, Any], *, worst: int, path: str | None = None) -> Any:  # noqa: ANN401
+    def buy(self, parameters: Mapping[str, Any], *, worst: int, record_id: str | None = None) -> Any:
         """Send a request that may cost credits, after a STATE with all that was bought so far, and return the reply.
 
         Args:
             parameters: The JSON body of a POST, the query of a GET.
             worst: The most credits it can cost.
-            path: The path, where it holds an id.
+            record_id: The record that it is about, where the path holds its id.
 
         Raises:
             LimitReachedError: The worst case does not fit the budget, or the stream's page limit is reached.
@@ -155,7 +152,7 @@ class CreditStream(ApolloStream):
         self._worst = worst
         self._requests += 1
         try:
-            return self.ask(parameters, path)
+            return self.ask(parameters, record_id)
         finally:
             if self.run.baton.is_mine:  # or else the run has ended, and the state is not to be touched
                 self.ledger.write_to(self.tap_state)
@@ -171,41 +168,17 @@ class CreditStream(ApolloStream):
         return self.ledger.affordable(price)
 
     @override
-    def attempt(self, request: requests.PreparedRequest) -> requests.Response:
-        """Send a request once, paying for it: a second try that may charge again has to fit the budget again."""
-        with self.ledger.reserved(self.name, self._worst) as receipt:
-            try:
-                response = super().attempt(request)
-            except BaseException as error:
-                if never_arrived(error):
-                    receipt.credits = 0
-                raise
-            receipt.credits = self._cost = self.settled(decode(response))
-            return response
-
-    def settled(self, reply: Any) -> int:  # noqa: ANN401
-        """Return what a reply cost: by its rule if it is of a known form, else the worst case."""
-        try:
-            cost = self.cost_of(reply)
-        except UNKNOWN_FORM:
-            return self._worst
-        if cost > self._worst:
-            self.logger.warning(
-                "%s: Apollo charged %s for a request that should cost %s at most: compare with your plan's prices.",
-                self.name,
-                counted(cost, "credit"),
-                f"{self._worst:,}",
-            )
-        return cost
-
-    @override
-    def calculate_sync_cost(
-        self,
-        request: requests.PreparedRequest,
-        response: requests.Response,
-        context: Context | None,
-    ) -> dict[str, int]:
-        return {"requests": 1, "credits": self._cost}
+    def ask(self, parameters: Mapping[str, Any], record_id: str | None = None) -> Any:
+        call = Call(
+            self.endpoint,
+            parameters,
+            self.name,
+            record_id=record_id,
+            priority=self.priority,
+            worst=self._worst,
+            cost=self.cost_of,
+        )
+        return self.run.client.send(call)
 
     # The run
 
@@ -305,7 +278,7 @@ class Wanted:
 class RecordCreditStream(CreditStream):
     """A stream that buys records one by one, or several a request, each once."""
 
-    def __init__(self, tap: Tap, run: Run) -> None:
+    def __init__(self, tap: Tap, run: Services) -> None:
         """Bind the stream to its tap and to the run that it is part of."""
         super().__init__(tap, run)
         self._tolerance = Tolerance()
@@ -331,13 +304,13 @@ class RecordCreditStream(CreditStream):
         for records in read_for(self, self.borrowed(self.source())):
             yield [one for one in map(self.named_by, records) if one]
 
-    def buy_batch(self, batch: list[Wanted], worst: int) -> Any:  # noqa: ANN401
+    def buy_batch(self, batch: list[Wanted], worst: int) -> Any:
         """Buy some records, as many as the price's batch at most, and return the reply: one, by the id in the path."""
-        return self.buy(self.parameters, worst=worst, path=self.path.format(id=batch[0].value))
+        return self.buy(self.endpoint.parameters, worst=worst, record_id=batch[0].value)
 
-    def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:  # noqa: ANN401, ARG002
+    def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:  # noqa: ARG002
         """Return the rows in a reply: the record that it holds, or none."""
-        record = reply[cast("str", self.records_key)]
+        record = reply[cast("str", self.endpoint.rows)]
         return [record] if record else []
 
     def asked(self, batch: list[Wanted], rows: list[Record]) -> Iterable[str]:  # noqa: ARG002

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from tap_apollo.api.endpoint import GET, by_number
 from tap_apollo.singer.conform import timestamp
 from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.base import ListStream
@@ -38,20 +39,22 @@ class Deals(DealMixin, ListStream):
     """Deals of all pipelines."""
 
     name = "deals"
-    path = "/opportunities/search"
-    scope = "deals/api/v1/opportunities/search"
-    oauth_scope = "opportunities_list"
-    records_key = "opportunities"
+    endpoint = GET(
+        "opportunities/search",
+        paged=by_number,
+        rows="opportunities",
+        scope="deals/api/v1/opportunities/search",
+        oauth="opportunities_list",
+    )
 
 
 class DealDetails(DealMixin, PerRecordStream):
     """Deals as their own endpoint shows them."""
 
     name = "deal_details"
-    path = "/opportunities/{id}"
-    scope = "deals/api/v1/opportunities/show"
-    oauth_scope = "opportunity_read"
-    records_key = "opportunity"
+    endpoint = GET(
+        "opportunities/{id}", rows="opportunity", scope="deals/api/v1/opportunities/show", oauth="opportunity_read"
+    )
     parents = (Deals,)
 
 
@@ -59,7 +62,9 @@ class DealStages(ApolloStream):
     """The stages that deals move through, each of one pipeline."""
 
     name = "deal_stages"
-    path = "/opportunity_stages"
-    scope = "deals/api/v1/opportunity_stages/index"
-    oauth_scope = "opportunity_stages_list"
-    records_key = "opportunity_stages"
+    endpoint = GET(
+        "opportunity_stages",
+        rows="opportunity_stages",
+        scope="deals/api/v1/opportunity_stages/index",
+        oauth="opportunity_stages_list",
+    )

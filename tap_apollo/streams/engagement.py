@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import override
 
+from tap_apollo.api.endpoint import GET, POST, by_number
 from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.base import ListStream, cut_by
 from tap_apollo.streams.per_record import PerRecordStream
@@ -24,31 +25,38 @@ class Sequences(ListStream):
     """Sequences, which the API calls emailer campaigns, with their statistics."""
 
     name = "sequences"
-    path = "/emailer_campaigns/search"
-    http_method = "POST"
-    scope = "api/v1/emailer_campaigns/search"
-    oauth_scope = "emailer_campaigns_search"
-    records_key = "emailer_campaigns"
+    endpoint = POST(
+        "emailer_campaigns/search",
+        paged=by_number,
+        rows="emailer_campaigns",
+        scope="api/v1/emailer_campaigns/search",
+        oauth="emailer_campaigns_search",
+    )
 
 
 class EmailSchedules(ApolloStream):
     """The hours in which sequences may send."""
 
     name = "email_schedules"
-    path = "/emailer_schedules"
-    scope = "api/v1/emailer_schedules/index"
-    oauth_scope = "emailer_schedules_list"
-    records_key = "emailer_schedules"
+    endpoint = GET(
+        "emailer_schedules",
+        rows="emailer_schedules",
+        scope="api/v1/emailer_schedules/index",
+        oauth="emailer_schedules_list",
+    )
 
 
 class OutreachEmails(WindowedStream):
     """E-mails of sequences and single ones, by the day they are due; the reply reports no total."""
 
     name = "outreach_emails"
-    path = "/emailer_messages/search"
-    scope = "api/v1/emailer_messages/search"
-    oauth_scope = "emailer_messages_search"
-    records_key = "emailer_messages"
+    endpoint = GET(
+        "emailer_messages/search",
+        paged=by_number,
+        rows="emailer_messages",
+        scope="api/v1/emailer_messages/search",
+        oauth="emailer_messages_search",
+    )
     replication_key = "due_at"
     days_ahead = 366  # e-mails are scheduled ahead
 
@@ -68,10 +76,7 @@ class OutreachEmailActivities(PerRecordStream):
     """What became of each e-mail; opens and clicks do not show in the list of e-mails."""
 
     name = "outreach_email_activities"
-    path = "/emailer_messages/{id}/activities"
-    scope = None
-    oauth_scope = None
-    records_key = "activities"
+    endpoint = GET("emailer_messages/{id}/activities", rows="activities", scope=None, oauth=None)
     parents = (OutreachEmails,)
 
     @override
@@ -88,11 +93,12 @@ class OutreachEmailContents(PerRecordStream):
     """The text of each e-mail that was sent, which does not change: asked for once, ten at a time."""
 
     name = "outreach_email_contents"
-    path = "/emailer_messages/get_content"
-    http_method = "POST"
-    scope = "api/v1/emailer_messages/get_content"
-    oauth_scope = "emailer_messages_get_content"
-    records_key = "emailer_messages"
+    endpoint = POST(
+        "emailer_messages/get_content",
+        rows="emailer_messages",
+        scope="api/v1/emailer_messages/get_content",
+        oauth="emailer_messages_get_content",
+    )
     parents = (OutreachEmails,)
     batch = 10
 
@@ -117,21 +123,14 @@ class Tasks(ListStream):
     """Tasks, each with a copy of its contact."""
 
     name = "tasks"
-    path = "/tasks/search"
-    http_method = "POST"
-    scope = "api/v1/tasks/search"
-    oauth_scope = "tasks_list"
-    records_key = "tasks"
+    endpoint = POST("tasks/search", paged=by_number, rows="tasks", scope="api/v1/tasks/search", oauth="tasks_list")
 
 
 class TaskDetails(PerRecordStream):
     """Tasks as their own endpoint shows them."""
 
     name = "task_details"
-    path = "/tasks/{id}"
-    scope = "api/v1/tasks/show"
-    oauth_scope = "tasks_list"
-    records_key = "task"
+    endpoint = GET("tasks/{id}", rows="task", scope="api/v1/tasks/show", oauth="tasks_list")
     parents = (Tasks,)
 
 
@@ -139,10 +138,7 @@ class Calls(WindowedStream):
     """Phone calls, by the day they began."""
 
     name = "calls"
-    path = "/phone_calls/search"
-    scope = None
-    oauth_scope = "phone_call_search"
-    records_key = "phone_calls"
+    endpoint = GET("phone_calls/search", paged=by_number, rows="phone_calls", scope=None, oauth="phone_call_search")
     replication_key = "start_time"
 
     @override

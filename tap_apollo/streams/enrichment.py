@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from tap_apollo.api.endpoint import GET, POST
 from tap_apollo.api.errors import GoneError
 from tap_apollo.config.settings import PERSON_CLUES
 from tap_apollo.credits import PHONE_NUMBER, Price
@@ -40,10 +41,9 @@ class OrganizationEnrichment(RecordCreditStream):
     """What Apollo knows of the companies behind `domains`, or behind the accounts' domains."""
 
     name = "organization_enrichment"
-    path = "/organizations/bulk_enrich"
-    http_method = "POST"
-    scope = "api/v1/organizations/bulk_enrich"
-    oauth_scope = "organizations_bulk_enrich"
+    endpoint = POST(
+        "organizations/bulk_enrich", scope="api/v1/organizations/bulk_enrich", oauth="organizations_bulk_enrich"
+    )
     price = Price(1, "organization", batch=10, free="a domain that Apollo does not know")
 
     @override
@@ -80,10 +80,7 @@ class PeopleEnrichment(RecordCreditStream):
     """People with their addresses: those described in the setting, the contacts, or those that people finds."""
 
     name = "people_enrichment"
-    path = "/people/bulk_match"
-    http_method = "POST"
-    scope = "api/v1/people/bulk_match"
-    oauth_scope = "people_bulk_match"
+    endpoint = POST("people/bulk_match", scope="api/v1/people/bulk_match", oauth="people_bulk_match")
     price = Price(1, "person", batch=10, free="a person whom Apollo does not know")
     remembers = {PENDING: {"type": "object", "additionalProperties": {"type": "string"}}}
 
@@ -199,9 +196,7 @@ class EnrichmentResults(ApolloStream):
     """Phone numbers and waterfall results, which Apollo has ready some time after people_enrichment; free."""
 
     name = "enrichment_results"
-    path = "/webhook_result/{id}"
-    scope = "api/v1/webhook_result/show"
-    oauth_scope = "webhook_result_read"
+    endpoint = GET("webhook_result/{id}", scope="api/v1/webhook_result/show", oauth="webhook_result_read")
     primary_keys = ("request_id",)
 
     _waiting = 0
@@ -211,7 +206,7 @@ class EnrichmentResults(ApolloStream):
     def read(self, context: Context | None) -> Iterator[list[Record]]:
         for request_id, asked in [] if self.run.trial else [*self.pending.items()]:
             try:
-                reply = self.ask({}, self.path.format(id=request_id))
+                reply = self.ask({}, request_id)
             except GoneError as gone:
                 age = (self.run.today - datetime.date.fromisoformat(asked)).days
                 if gone.code not in LOST and age <= KEPT_DAYS:
@@ -236,7 +231,7 @@ class EnrichmentResults(ApolloStream):
     @override
     def outlook(self) -> Outlook:
         with contextlib.suppress(GoneError):
-            self.ask({}, self.path.format(id="0"))  # a request that never was
+            self.ask({}, "0")  # a request that never was
         return Outlook(len(self.pending), requests=len(self.pending))
 
     @property

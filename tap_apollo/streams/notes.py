@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from tap_apollo.paging import PER_PAGE, Listing, ListWalk, Page
+from tap_apollo.api.endpoint import GET
+from tap_apollo.paging import PER_PAGE, Listing, ListWalk
 from tap_apollo.readers.prefetch import Reading
 from tap_apollo.singer.conform import timestamp
 from tap_apollo.streams.accounts import Accounts
@@ -23,14 +24,17 @@ if TYPE_CHECKING:
     from tap_apollo.streams.base import ResumableStream
 
 
+def by_skipping(request: PageRequest) -> dict[str, Any]:
+    """Return the parameters of a page; oldest first: what is written meanwhile comes last, and moves nothing."""
+    page = {"skip": request.first, "limit": request.per_page}
+    return {**page, "sort_by_field": "created_at", "sort_direction": "asc"}
+
+
 class Notes(PerRecordStream):
     """The notes on contacts, asked for by the hundred, and on accounts and deals, which can be asked for one by one."""
 
     name = "notes"
-    path = "/notes"
-    scope = "meetings/api/v1/notes/index"
-    oauth_scope = "notes_list"
-    records_key = "notes"
+    endpoint = GET("notes", paged=by_skipping, rows="notes", scope="meetings/api/v1/notes/index", oauth="notes_list")
     replication_key = "updated_at"
     parents = (Contacts, Accounts, Deals)
 
@@ -49,21 +53,10 @@ class Notes(PerRecordStream):
         """Read the list of notes on some records, which comes without a total."""
         ids = [record["id"] for record in records]
         name = self._of[parent.name]
-        walk = ListWalk(Listing({name: ids if name.endswith("s") else ids[0]}))
-        return [note for notes in Reading(walk, self.fetch) for note in notes]
-
-    @override
-    def page_parameters(self, request: PageRequest) -> dict[str, Any]:
         since = self.config.get("start_date")
         created = {"start_date": timestamp(since)[:10]} if since else {}
-        page = {"skip": request.first, "limit": request.per_page}
-        # Oldest first: what is written meanwhile comes last, and moves nothing.
-        return {**request.parameters, **created, **page, "sort_by_field": "created_at", "sort_direction": "asc"}
-
-    @override
-    def read_page(self, reply: Any) -> Page:
-        """Return the page in a reply, which tells no total."""
-        return Page(self.read_records(reply))
+        walk = ListWalk(Listing({name: ids if name.endswith("s") else ids[0], **created}))
+        return [note for notes in Reading(walk, self.fetch) for note in notes]
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:

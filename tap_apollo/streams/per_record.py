@@ -14,6 +14,7 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from singer_sdk import metrics
 from singer_sdk.exceptions import RetriableAPIError
 from typing_extensions import override
 
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_apollo.paging import Page, PageRequest
-    from tap_apollo.readers.prefetch import Exchange
-    from tap_apollo.services import Run
+    from tap_apollo.services import Services
     from tap_apollo.streams.base import ResumableStream
 
 #: Where a stream's state holds its place in each parent, and there, what was asked about.
@@ -116,7 +116,7 @@ class PerRecordStream(ApolloStream):
     _requests = 0
     _limited = False
 
-    def __init__(self, tap: Tap, run: Run) -> None:
+    def __init__(self, tap: Tap, run: Services) -> None:
         """Bind the stream to its tap and to the run that it is part of."""
         super().__init__(tap, run)
         self._tolerance = Tolerance()
@@ -143,22 +143,22 @@ class PerRecordStream(ApolloStream):
         Raises:
             GoneError: The record is not there any more; other errors as those of ``ask``.
         """
-        return [self.about(records[0])[cast("str", self.records_key)]]
+        return [self.about(records[0])[cast("str", self.endpoint.rows)]]
 
-    def about(self, record: Record) -> Any:  # noqa: ANN401
+    def about(self, record: Record) -> Any:
         """Return the reply to a request that has the record's id in its path."""
-        return self.ask(self.parameters, self.path.format(id=record["id"]))
+        return self.ask(self.endpoint.parameters, record["id"])
 
     @override
-    def exchange(self, parameters: Mapping[str, Any], path: str | None = None) -> Exchange:
+    def ask(self, parameters: Mapping[str, Any], record_id: str | None = None) -> Any:
         self._requests += 1
-        return super().exchange(parameters, path)
+        return super().ask(parameters, record_id)
 
     # The run
 
     @override
     def read(self, context: Context | None) -> Iterator[list[Record]]:
-        with self.get_http_request_counter() as requests_sent:
+        with metrics.http_request_counter(self.name, self.endpoint.path) as requests_sent:
             try:
                 for parent in self._parents():
                     yield from self._rows_for(parent)

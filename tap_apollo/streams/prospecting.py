@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
+from tap_apollo.api.endpoint import GET, POST, by_number
 from tap_apollo.api.errors import ApolloError
 from tap_apollo.credits import Price
 from tap_apollo.paging import (
@@ -16,7 +17,6 @@ from tap_apollo.paging import (
     PER_PAGE,
     Listing,
     ListWalk,
-    Page,
     WholePages,
     digest,
 )
@@ -39,11 +39,13 @@ class People(PagedStream):
     """The people that each search in ``people_searches`` finds; without searches nothing is asked."""
 
     name = "people"
-    path = "/mixed_people/api_search"
-    http_method = "POST"
-    scope = "api/v1/mixed_people/api_search"
-    oauth_scope = "mixed_people_api_search"
-    records_key = "people"
+    endpoint = POST(
+        "mixed_people/api_search",
+        paged=by_number,
+        rows="people",
+        scope="api/v1/mixed_people/api_search",
+        oauth="mixed_people_api_search",
+    )
     primary_keys = ("search", "id")
     one_list = False  # a list per search
     state_partitioning_keys = ()
@@ -65,7 +67,7 @@ class People(PagedStream):
         if context is None:  # what the SDK passes when there are no partitions
             return WholePages(0)
         filters = nested(self._searches[context["search"]]["filters"])
-        return ListWalk(Listing(filters, display_limit=self.display_limit))
+        return ListWalk(Listing(filters, display_limit=self.endpoint.display_limit))
 
     @override
     def page_limit(self, context: Context | None) -> int | None:
@@ -102,10 +104,6 @@ class People(PagedStream):
         return Outlook(records, requests, at_least=len(contexts) > len(looks))
 
     @override
-    def read_page(self, reply: Any) -> Page:
-        return Page(self.read_records(reply), total=reply.get("total_entries"))
-
-    @override
     def shaped(self, row: Record, context: Context | None) -> Record:
         return {**super().shaped(row, context), "search": (context or {})["search"]}
 
@@ -114,10 +112,7 @@ class Organizations(CreditStream):
     """The companies that each search in ``organization_searches`` finds: each page is bought once, in turn."""
 
     name = "organizations"
-    path = "/mixed_companies/search"
-    http_method = "POST"
-    scope = "api/v1/mixed_companies/search"
-    oauth_scope = "mixed_companies_search"
+    endpoint = POST("mixed_companies/search", scope="api/v1/mixed_companies/search", oauth="mixed_companies_search")
     primary_keys = ("search", "id")
     price = Price(1, "page", free="a page without companies")
     refused = {"page": 501, "per_page": 101}  # either is one too many
@@ -238,10 +233,9 @@ class OrganizationDetails(OfOrganizations):
     """Companies in full."""
 
     name = "organization_details"
-    path = "/organizations/{id}"
-    scope = "api/v1/organizations/show"
-    oauth_scope = "organization_read"
-    records_key = "organization"
+    endpoint = GET(
+        "organizations/{id}", rows="organization", scope="api/v1/organizations/show", oauth="organization_read"
+    )
     price = Price(1, "organization", free="a company that Apollo does not know")
 
 
@@ -249,11 +243,13 @@ class OrganizationJobPostings(OfOrganizations):
     """The openings at each company; a page holds more than Apollo shows of one company."""
 
     name = "organization_job_postings"
-    path = "/organizations/{id}/job_postings"
-    scope = "api/v1/organizations/job_postings"
-    oauth_scope = "organizations_job_posting"
-    records_key = "organization_job_postings"
-    parameters = {"page": 1, "per_page": 10_000}
+    endpoint = GET(
+        "organizations/{id}/job_postings",
+        rows="organization_job_postings",
+        scope="api/v1/organizations/job_postings",
+        oauth="organizations_job_posting",
+        parameters={"page": 1, "per_page": 10_000},
+    )
     price = Price(1, "organization", free="a company without openings")
 
     @override
@@ -265,11 +261,12 @@ class NewsArticles(OfOrganizations):
     """The news of companies, a hundred companies a request, up to yesterday: what is asked for once is not again."""
 
     name = "news_articles"
-    path = "/news_articles/search"
-    http_method = "POST"
-    scope = "api/v1/news_articles/search"
-    oauth_scope = "organizations_news_articles"
-    records_key = "news_articles"
+    endpoint = POST(
+        "news_articles/search",
+        rows="news_articles",
+        scope="api/v1/news_articles/search",
+        oauth="organizations_news_articles",
+    )
     replication_key = "published_at"
     per_page: ClassVar[int] = 25
     companies: ClassVar[int] = 100
@@ -349,10 +346,7 @@ class PersonDetails(RecordCreditStream):
     """People in full, without their addresses: those in `person_ids`, or those that people finds."""
 
     name = "person_details"
-    path = "/people/{id}"
-    scope = "api/v1/people/show"
-    oauth_scope = "person_read"
-    records_key = "person"
+    endpoint = GET("people/{id}", rows="person", scope="api/v1/people/show", oauth="person_read")
     price = Price(1, "person", free="a person whom Apollo does not know")
 
     @override

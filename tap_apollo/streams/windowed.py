@@ -63,7 +63,7 @@ class WindowedStream(ResumableStream):
         listing = WindowedListing(
             window=lambda window: {} if window == EVERYTHING else self.window_parameters(window),
             slices=self.slices,
-            display_limit=self.display_limit,
+            display_limit=self.endpoint.display_limit,
         )
         self._walk = WindowWalk(listing, span, since=start, stop=self._memory.stop, witnesses=witnesses)
         return self._walk

@@ -1,0 +1,162 @@
+"""An endpoint as a value: how it is asked, what a key needs to read it, and how its replies become rows.
+
+Only what stands here, and the functions that a declaration hands to an endpoint, turn a reply into rows. So only they
+may say that a reply is of an unknown form.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tap_apollo.api.errors import UnknownReplyError
+from tap_apollo.paging import DISPLAY_LIMIT, PER_PAGE, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tap_apollo.paging import PageRequest, Record
+
+#: What code that reads a reply raises if the reply has not the form it is known to have.
+_MISREAD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def by_number(request: PageRequest) -> dict[str, Any]:
+    """Return the parameters of a page that is asked for by its number."""
+    return {"page": request.number, "per_page": request.per_page}
+
+
+def at_once(request: PageRequest) -> dict[str, Any]:  # noqa: ARG001
+    """Return the parameters of a list that comes whole: none."""
+    return {}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Endpoint:
+    """One endpoint of Apollo's.
+
+    Attributes:
+        method: The HTTP method.
+        path: The path below the API's address; ``{id}`` stands for a record's id.
+        rows: Where a reply holds its rows, or its record; None if the reply is the list itself.
+        scope: What an API key needs to read it; None where only a master key will do.
+        oauth: What an access token needs; None where no app may read it.
+        parameters: What every request sends: the JSON body of a POST, the query of a GET.
+        paged: Makes the parameters of one page.
+        per_page: Most rows on a page.
+        read: Turns a reply into rows, where that takes more than ``rows``.
+        documented: Whether the vendor's reference has it.
+    """
+
+    #: Rows of one list beyond which Apollo refuses pages.
+    display_limit: ClassVar[int] = DISPLAY_LIMIT
+
+    method: str
+    path: str
+    rows: str | None = None
+    scope: str | None = None
+    oauth: str | None = None
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    paged: Callable[[PageRequest], dict[str, Any]] = at_once
+    per_page: int = PER_PAGE
+    read: Callable[[Any], list[Record]] | None = None
+    documented: bool = True
+
+    # The request
+
+    def path_for(self, record_id: str | None) -> str:
+        """Return the path of a request, with the id of the record that it is about."""
+        return self.path if record_id is None else self.path.format(id=record_id)
+
+    def page_parameters(self, request: PageRequest) -> dict[str, Any]:
+        """Return what to send for one page."""
+        return {**self.parameters, **request.parameters, **self.paged(request)}
+
+    def remedy(self, credential: str) -> str:
+        """Return what to do about credentials that may not read the endpoint.
+
+        Args:
+            credential: The setting that holds the key or token.
+        """
+        if credential != "api_key":
+            if self.oauth is None:
+                return f"no app may; use {'a master' if self.scope is None else 'an API'} key"
+            return f"the missing scope is {self.oauth}; authorize the app again with it"
+        if self.scope is None:
+            return "only a master key may; use one"
+        return f"the missing scope is {self.scope}; give the key that scope or use a master key"
+
+    # The reply
+
+    @contextlib.contextmanager
+    def parsing(self) -> Iterator[None]:
+        """Turn what goes wrong while a reply is read into the error that says so; nothing else may go on within.
+
+        Raises:
+            UnknownReplyError: The reply is of an unknown form.
+        """
+        try:
+            yield
+        except _MISREAD as error:
+            raise UnknownReplyError(self.path, error) from error
+
+    def records(self, reply: Any) -> list[Record]:
+        """Return the rows of a reply.
+
+        Raises:
+            UnknownReplyError: There is no list of rows where the endpoint gives one, or a row is no object.
+        """
+        with self.parsing():
+            rows = self.read(reply) if self.read else reply[self.rows] if self.rows else reply
+            if not isinstance(rows, list):
+                raise TypeError("there is no list of rows")
+            if not all(isinstance(row, dict) for row in rows):
+                raise TypeError("a row is no object")
+            return rows
+
+    def record(self, reply: Any) -> Record | None:
+        """Return the one record in a reply; None: Apollo has none.
+
+        Raises:
+            UnknownReplyError: There is no place for one.
+        """
+        with self.parsing():
+            record = reply[self.rows] if self.rows else reply
+            if not isinstance(record, dict) and record:
+                raise TypeError("the record is no object")
+            return record or None
+
+    def page(self, reply: Any) -> Page:
+        """Return the page in a reply; some endpoints report their numbers as strings, some report none.
+
+        Raises:
+            UnknownReplyError: The reply is of an unknown form.
+        """
+        records = self.records(reply)
+        if self.paged is at_once:
+            return Page(records, total=len(records))
+        with self.parsing():
+            pagination = reply.get("pagination") or {}
+            total = pagination.get("total_entries", reply.get("total_entries"))
+            breadcrumbs = reply.get("breadcrumbs")
+            return Page(
+                records,
+                total=_number(total),
+                per_page=_number(pagination.get("per_page")),
+                filtered=bool(breadcrumbs) if isinstance(breadcrumbs, list) else None,
+            )
+
+
+def GET(path: str, rows: str | None = None, **facts: Any) -> Endpoint:  # noqa: N802
+    """Return an endpoint that is asked by a query."""
+    return Endpoint("GET", path, rows, **facts)
+
+
+def POST(path: str, rows: str | None = None, **facts: Any) -> Endpoint:  # noqa: N802
+    """Return an endpoint that is asked by a JSON body."""
+    return Endpoint("POST", path, rows, **facts)
+
+
+def _number(value: Any) -> int | None:
+    return None if value is None else int(value)
