@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from tap_apollo import schemas
 from tap_apollo.credits import PHONE_NUMBER
-from tap_apollo.singer.stream import ApolloStream
-from tap_apollo.streams.base import FrontierStream, ListStream, NewestFirstStream
-from tap_apollo.streams.conversations import ConversationExports, FindExport
-from tap_apollo.streams.credit import CreditStream
-from tap_apollo.streams.derived import DerivedStream
-from tap_apollo.streams.enrichment import EnrichmentResults, PeopleEnrichment
-from tap_apollo.streams.per_record import PerRecordStream
-from tap_apollo.streams.windowed import WindowedStream
+from tap_apollo.readers.derived import Derived
+from tap_apollo.readers.io import name_of
+from tap_apollo.readers.lists import FreeSearches, FrontierFirst, NewestFirst, Unordered
+from tap_apollo.readers.per_record import PerRecord
+from tap_apollo.readers.purchase import Purchase
+from tap_apollo.readers.windows import Windows
+from tap_apollo.streams import GROUPS as STREAM_GROUPS
+from tap_apollo.streams.exports import FIND_EXPORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from singer_sdk import Stream
-
+    from tap_apollo.singer.stream import ApolloStream
     from tap_apollo.tap import TapApollo
 
 WRITTEN = "<!-- Written by `make docs` from the code; change it there. -->"
@@ -43,78 +42,24 @@ class Group:
     streams: tuple[str, ...]
 
 
-GROUPS = (
-    Group(
-        "crm",
-        "CRM",
-        "What the team has saved: contacts, accounts, deals, and how they are sorted and described.",
-        (
-            "contacts",
-            "contact_details",
-            "contact_deals",
-            "contact_stages",
-            "accounts",
-            "account_details",
-            "account_stages",
-            "deals",
-            "deal_details",
-            "deal_stages",
-            "lists",
-            "fields",
-            "custom_fields",
-            "notes",
-        ),
-    ),
-    Group(
-        "engagement",
+#: The title of each group, and what its streams are about.
+_TITLES = {
+    "crm": ("CRM", "What the team has saved: contacts, accounts, deals, and how they are sorted and described."),
+    "engagement": (
         "Engagement",
         "What the team does to reach people: sequences, e-mails, tasks, calls, conversations.",
-        (
-            "sequences",
-            "contact_sequence_statuses",
-            "contact_sequence_activity",
-            "email_schedules",
-            "outreach_emails",
-            "outreach_email_activities",
-            "outreach_email_contents",
-            "tasks",
-            "task_details",
-            "calls",
-            "conversations",
-            "conversation_details",
-            "conversation_exports",
-        ),
     ),
-    Group(
-        "workspace",
+    "workspace": (
         "Workspace",
         "The team itself: users, mailboxes, what was used of limits and credits, and Apollo's own figures.",
-        (
-            "users",
-            "user_profile",
-            "email_accounts",
-            "api_usage_stats",
-            "credit_usage_stats",
-            "analytics_reports",
-        ),
     ),
-    Group(
-        "prospecting",
+    "prospecting": (
         "Prospecting and enrichment",
         "Apollo's own database: searches of people and companies, and what it knows of each.",
-        (
-            "people",
-            "organizations",
-            "organization_details",
-            "organization_job_postings",
-            "news_articles",
-            "organization_enrichment",
-            "person_details",
-            "people_enrichment",
-            "enrichment_results",
-        ),
     ),
-)
+}
+
+GROUPS = tuple(Group(key, *_TITLES[key], tuple(streams)) for key, streams in STREAM_GROUPS.items())
 
 
 #: What each stream that costs credits asks for, and the streams that it takes that from.
@@ -170,17 +115,12 @@ scope too.
 
 _CHANGED = "that are new or have changed since its last run"
 
-#: What each stream that asks about the records of others asks about, and in how many requests.
+#: What is peculiar to streams that ask about the records of others: what they ask about, and in how many requests.
 _ASKS_ABOUT = {
-    "contact_details": (f"contacts {_CHANGED}", "one per contact that is new or has changed"),
-    "contact_deals": (f"contacts {_CHANGED}", "one per contact that is new or has changed"),
     "contact_sequence_activity": (
         f"contacts in sequences {_CHANGED}",
         "one per contact in a sequence that is new or has changed; where 50 events come, one more per sequence",
     ),
-    "account_details": (f"accounts {_CHANGED}", "one per account that is new or has changed"),
-    "deal_details": (f"deals {_CHANGED}", "one per deal that is new or has changed"),
-    "task_details": (f"tasks {_CHANGED}", "one per task that is new or has changed"),
     "notes": (
         f"contacts, accounts and deals {_CHANGED}",
         "one per 100 contacts, per account and per deal that are new or have changed; more where they have many notes",
@@ -199,7 +139,6 @@ _UNLIKE_OTHERS = {
         "whole, one request a report: [analytics.md](../analytics.md)",
         "one per report in the setting, five an hour",
     ),
-    "people": ("whole: each search in `people_searches`", "one per 100 people that a search finds, on every run"),
     "enrichment_results": ("what people_enrichment asked for and has not come yet", "one per result that is awaited"),
 }
 
@@ -228,9 +167,9 @@ def _index(tap: TapApollo) -> str:
             (
                 f"[{name}](streams/{group.key}.md#{name})",
                 f"[{group.title}](streams/{group.key}.md)",
-                _requests(tap.streams[name]),
-                _credits(tap.streams[name]),
-                _default(tap.streams[name]),
+                _requests(cast("ApolloStream", tap.streams[name])),
+                _credits(cast("ApolloStream", tap.streams[name])),
+                _default(cast("ApolloStream", tap.streams[name])),
             )
             for group in GROUPS
             for name in group.streams
@@ -255,10 +194,10 @@ def _index(tap: TapApollo) -> str:
 
 def _page(tap: TapApollo, group: Group) -> str:
     lines = [f"# {group.title}", "", WRITTEN, "", f"{group.about} All streams: [streams.md](../streams.md).", ""]
-    streams = [tap.streams[name] for name in group.streams]
-    if any(isinstance(stream, PerRecordStream) for stream in streams):
+    streams = [cast("ApolloStream", tap.streams[name]) for name in group.streams]
+    if any(isinstance(stream.reads, PerRecord) for stream in streams):
         lines.append(_PER_RECORD)
-    if any(isinstance(stream, CreditStream) for stream in streams):
+    if any(stream.reads.costs for stream in streams):
         lines.append(_CHARGED)
     for stream in streams:
         lines += [f"## {stream.name}", "", f"{schemas.annotated(stream.name)['description']}", ""]
@@ -268,22 +207,21 @@ def _page(tap: TapApollo, group: Group) -> str:
     return "\n".join(lines)
 
 
-def _facts(stream: Stream) -> Iterator[tuple[str, str]]:
-    assert isinstance(stream, ApolloStream)
-    derived = isinstance(stream, DerivedStream)
+def _facts(stream: ApolloStream) -> Iterator[tuple[str, str]]:
+    reads, derived = stream.reads, isinstance(stream.reads, Derived)
     yield "endpoint", "none: comes with contacts" if derived else f"{stream.endpoint.method} {stream.endpoint.path}"
     yield "primary key", ", ".join(stream.primary_keys)
     yield "replication", _replication(stream)
     parents = _parents_of(stream)
     if parents:
         yield "parents" if len(parents) > 1 else "parent", ", ".join(parents)
-    if isinstance(stream, CreditStream):
+    if isinstance(reads, Purchase):
         yield "asks for", _ASKS_FOR[stream.name][0]
     yield "requests a run", _requests(stream)
     yield "credits", _credits(stream)
-    if isinstance(stream, CreditStream):
-        yield "most a request", _most(stream)
-        yield "free of credits", stream.price.free
+    if isinstance(reads, Purchase):
+        yield "most a request", _most(stream.name, reads)
+        yield "free of credits", reads.price.free
     yield "on by default", _default(stream)
     key_scope, app_scope = ("that of contacts",) * 2 if derived else _access(stream)
     yield "API key scope", key_scope
@@ -292,78 +230,87 @@ def _facts(stream: Stream) -> Iterator[tuple[str, str]]:
 
 def _parents_of(stream: ApolloStream) -> tuple[str, ...]:
     """Return the streams whose records a stream asks about or comes with."""
-    if isinstance(stream, PerRecordStream):
-        return tuple(cast("str", cast("Any", parent).name) for parent in stream.parents)
-    if isinstance(stream, DerivedStream):
-        assert stream.parent_stream_type
-        return (cast("str", cast("Any", stream.parent_stream_type).name),)
-    if isinstance(stream, CreditStream):
-        return _ASKS_FOR[stream.name][1]
-    return ("people_enrichment",) if isinstance(stream, EnrichmentResults) else ()
+    match stream.reads:
+        case PerRecord(parents=parents):
+            return tuple(map(name_of, parents))
+        case Derived(parent=parent):
+            return (name_of(parent),)
+        case Purchase():
+            return _ASKS_FOR[stream.name][1]
+    return ("people_enrichment",) if stream.name == "enrichment_results" else ()
 
 
 def _replication(stream: ApolloStream) -> str:  # noqa: PLR0911
-    if isinstance(stream, PerRecordStream):
-        bookmark = f"; bookmark by `{stream.replication_key}`" if stream.replication_key else ""
-        return f"asks about {_ASKS_ABOUT[stream.name][0]}{bookmark}"
-    if isinstance(stream, NewestFirstStream):
-        return f"incremental by `{stream.replication_key}`, newest first"
-    if isinstance(stream, FrontierStream):
-        return "incremental, newest first, whole once a day"
-    if isinstance(stream, WindowedStream):
-        return f"incremental by `{stream.replication_key}`, date windows, with lookback"
-    if isinstance(stream, DerivedStream):
-        return "with its parent"
-    if isinstance(stream, CreditStream):
-        bookmark = f"; incremental by `{stream.replication_key}`" if stream.replication_key else ""
-        return f"each {stream.price.unit} is bought once{bookmark}"
+    key = stream.replication_key
+    match stream.reads:
+        case PerRecord(parents=parents):
+            about = f"{' and '.join(map(name_of, parents))} {_CHANGED}"
+            bookmark = f"; bookmark by `{key}`" if key else ""
+            return f"asks about {_ASKS_ABOUT.get(stream.name, (about,))[0]}{bookmark}"
+        case NewestFirst():
+            return f"incremental by `{key}`, newest first"
+        case FrontierFirst():
+            return "incremental, newest first, whole once a day"
+        case Windows():
+            return f"incremental by `{key}`, date windows, with lookback"
+        case Derived():
+            return "with its parent"
+        case FreeSearches(setting=setting):
+            return f"whole: each search in `{setting}`"
+        case Purchase(price=price):
+            bookmark = f"; incremental by `{key}`" if key else ""
+            return f"each {price.unit} is bought once{bookmark}"
     return _UNLIKE_OTHERS.get(stream.name, ("whole",))[0]
 
 
-def _requests(stream: Stream) -> str:  # noqa: PLR0911
-    if isinstance(stream, PerRecordStream):
-        return _ASKS_ABOUT[stream.name][1]
-    if isinstance(stream, NewestFirstStream):
-        return "one per 100 the first time; then one per 100 that changed, and one more"
-    if isinstance(stream, FrontierStream):
-        return "one per 100 the first time and once a day; then one per 100 that changed, and three more"
-    if isinstance(stream, WindowedStream):
-        return "one per 100 the first time; then one per 100 of the last `lookback_days`"
-    if isinstance(stream, DerivedStream):
-        return "none"
-    if isinstance(stream, CreditStream):
-        price = stream.price
-        per = f"one per {price.unit}" if price.batch == 1 else f"one per {price.batch:,} {price.units}"
-        return _CHARGED_REQUESTS.get(stream.name, per)
-    if isinstance(stream, ListStream):
-        return "one per 100, on every run"
+def _requests(stream: ApolloStream) -> str:  # noqa: PLR0911
+    match stream.reads:
+        case PerRecord(parents=parents):
+            one = " or ".join(name_of(parent).removesuffix("s") for parent in parents)
+            return _ASKS_ABOUT.get(stream.name, ("", f"one per {one} that is new or has changed"))[1]
+        case NewestFirst():
+            return "one per 100 the first time; then one per 100 that changed, and one more"
+        case FrontierFirst():
+            return "one per 100 the first time and once a day; then one per 100 that changed, and three more"
+        case Windows():
+            return "one per 100 the first time; then one per 100 of the last `lookback_days`"
+        case Derived():
+            return "none"
+        case Purchase(price=price):
+            per = f"one per {price.unit}" if price.batch == 1 else f"one per {price.batch:,} {price.units}"
+            return _CHARGED_REQUESTS.get(stream.name, per)
+        case Unordered():
+            return "one per 100, on every run"
+        case FreeSearches():
+            return "one per 100 people that a search finds, on every run"
     return _UNLIKE_OTHERS.get(stream.name, ("", "one"))[1]
 
 
-def _credits(stream: Stream) -> str:
-    if not isinstance(stream, CreditStream):
+def _credits(stream: ApolloStream) -> str:
+    if not isinstance(stream.reads, Purchase):
         return "0"
-    cost = f"{stream.price.credits} per {stream.price.unit}"
-    if isinstance(stream, PeopleEnrichment):
+    price = stream.reads.price
+    cost = f"{price.credits} per {price.unit}"
+    if price.surcharge:
         cost += f", {PHONE_NUMBER} more with a mobile number; waterfalls on top"
     return cost
 
 
-def _most(stream: CreditStream) -> str:
-    price = stream.price
+def _most(stream: str, reads: Purchase) -> str:
+    price = reads.price
     most = f"{price.batch:,} {price.unit if price.batch == 1 else price.units}"
-    return f"{most}, or those of one day" if isinstance(stream, ConversationExports) else most
+    return f"{most}, or those of one day" if stream == "conversation_exports" else most
 
 
-def _default(stream: Stream) -> str:
-    if isinstance(stream, CreditStream):
+def _default(stream: ApolloStream) -> str:
+    if stream.reads.costs:
         return "only if `credit_streams` names it"
     return "yes" if stream.selected_by_default else "no"
 
 
 def _access(stream: ApolloStream) -> tuple[str, str]:
     """Return what an API key needs, and what an access token."""
-    asked = [stream.endpoint, *([FindExport.endpoint] if isinstance(stream, ConversationExports) else [])]
+    asked = [stream.endpoint, *([FIND_EXPORT] if stream.name == "conversation_exports" else [])]
     return (
         ", ".join(f"`{one.scope}`" if one.scope else "master key only" for one in asked),
         ", ".join(f"`{one.oauth}`" if one.oauth else "no app may" for one in asked),

@@ -47,12 +47,18 @@ class Price:
         unit: What is charged for, as users read it.
         batch: Most units in one request.
         free: What costs nothing.
+        surcharge: Returns what comes on top of a unit, at most, by the settings.
     """
 
     credits: int
     unit: str
     batch: int = 1
     free: str = ""
+    surcharge: Callable[[Mapping[str, Any]], int] | None = None
+
+    def at_most(self, config: Mapping[str, Any]) -> int:
+        """Return the most that a unit can cost by the settings."""
+        return self.credits + (self.surcharge(config) if self.surcharge else 0)
 
     @property
     def units(self) -> str:

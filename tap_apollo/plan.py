@@ -8,20 +8,19 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from tap_apollo.api.client import UNREADABLE
 from tap_apollo.api.errors import CredentialsError
 from tap_apollo.api.rate_limits import NAMES, seconds_for
 from tap_apollo.credits import LimitReachedError
 from tap_apollo.report import counted
-from tap_apollo.singer.stream import UNREADABLE
 from tap_apollo.streams import CREDIT_STREAMS
-from tap_apollo.streams.credit import CreditStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tap_apollo.api.rate_limits import WindowState
     from tap_apollo.credits import Ledger
-    from tap_apollo.readers.prefetch import Outlook
+    from tap_apollo.readers.reader import Estimate
     from tap_apollo.services import Services
     from tap_apollo.singer.stream import ApolloStream
 
@@ -35,14 +34,14 @@ class StreamPlan:
 
     Attributes:
         stream: Its name.
-        outlook: What there is to read; None if it cannot be read.
+        estimate: What there is to read; None if it cannot be read.
         windows: What the rate windows of its endpoint have left.
         seconds: How long it takes.
         problem: Why it cannot be read; empty if it can.
     """
 
     stream: str
-    outlook: Outlook | None
+    estimate: Estimate | None
     windows: list[WindowState]
     seconds: float
     problem: str = ""
@@ -54,7 +53,7 @@ class StreamPlan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan for machines."""
-        known = self.outlook
+        known = self.estimate
         return {
             "stream": self.stream,
             "readable": known is not None,
@@ -84,7 +83,7 @@ class Plan:
     @property
     def requests(self) -> int:
         """Requests of the whole sync."""
-        return sum(one.outlook.requests for one in self.streams if one.outlook)
+        return sum(one.estimate.requests for one in self.streams if one.estimate)
 
     @property
     def minutes(self) -> int:
@@ -95,17 +94,17 @@ class Plan:
     @property
     def wanted(self) -> int:
         """Credits that the streams would cost without limits."""
-        return sum(one.outlook.credits for one in self.streams if one.outlook)
+        return sum(one.estimate.credits for one in self.streams if one.estimate)
 
     @property
     def at_least(self) -> bool:
         """Whether it may be more than what is known."""
-        return any(one.outlook.at_least for one in self.streams if one.outlook)
+        return any(one.estimate.at_least for one in self.streams if one.estimate)
 
     @property
     def credits(self) -> int:
         """The most credits that the sync can cost."""
-        open_ended = any(one.outlook.at_least and one.outlook.credits for one in self.streams if one.outlook)
+        open_ended = any(one.estimate.at_least and one.estimate.credits for one in self.streams if one.estimate)
         return self._room if open_ended else min(self._room, self.wanted)
 
     @property
@@ -158,40 +157,40 @@ class Plan:
         yield f"At most {counted(self.credits, 'credit')}. {self.ledger.allowance()}"
 
 
-def make_plan(streams: Iterable[ApolloStream], run: Services) -> Plan:
+def make_plan(streams: Iterable[ApolloStream], services: Services) -> Plan:
     """Plan a sync.
 
     Args:
         streams: The selected streams, in the order in which they run.
-        run: What they share.
+        services: What they share.
 
     Raises:
         ApolloError: The credentials are not accepted, or Apollo cannot be reached.
     """
     streams = [*streams]
-    ledger = run.ledger if any(isinstance(stream, CreditStream) for stream in streams) else None
-    return Plan([_plan(stream, run) for stream in streams], ledger)
+    ledger = services.ledger if any(stream.reads.costs for stream in streams) else None
+    return Plan([_plan(stream, services) for stream in streams], ledger)
 
 
-def _plan(stream: ApolloStream, run: Services) -> StreamPlan:
+def _plan(stream: ApolloStream, services: Services) -> StreamPlan:
     began = time.monotonic()
-    outlook, problem = None, ""
+    estimate, problem = None, ""
     try:
-        outlook = stream.outlook()
+        estimate = stream.reads.estimate(stream.io())
     except CredentialsError:
         raise
     except UNREADABLE as error:
-        if error is run.report.fatal:
+        if error is services.report.fatal:
             raise
-        problem = stream.why(error)
-    windows = run.limiter.readings(stream.endpoint.path) or [*(outlook.windows if outlook else ())]
-    count = outlook.requests if outlook else 0
+        problem = services.client.why(error)
+    windows = services.limiter.readings(stream.endpoint.path) or [*(estimate.windows if estimate else ())]
+    count = estimate.requests if estimate else 0
     seconds = max(seconds_for(count, windows), count * (time.monotonic() - began)) if count else 0
-    return StreamPlan(stream.name, outlook, windows, seconds, problem)
+    return StreamPlan(stream.name, estimate, windows, seconds, problem)
 
 
 def _cells(plan: StreamPlan) -> tuple[str, ...]:
-    known = plan.outlook
+    known = plan.estimate
     if known is None:
         return (plan.stream, "no", "-", "-", "-", "-", "", plan.problem)
     more = "+" if known.at_least else ""

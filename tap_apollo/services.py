@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Mapping
 
-    from singer_sdk.helpers.types import Record
+    from singer_sdk.helpers.types import Record, TapState
 
     from tap_apollo.api.auth import Auth
     from tap_apollo.credits import Ledger
@@ -35,6 +35,7 @@ class Services:
         logger: Where to say what concerns no stream by itself.
         metrics_logger: Where metrics go.
         client: What asks Apollo.
+        state: The state of the tap, changed in place.
         started: When it began, in UTC.
         user_agent: The ``User-Agent`` of every request.
         baton: What a stream holds while it works.
@@ -50,6 +51,8 @@ class Services:
         logger: logging.Logger,
         metrics_logger: logging.Logger,
         *,
+        state: TapState,
+        emit_state: Callable[[TapState], None],
         started: datetime.datetime,
         user_agent: str,
         open_ledger: Callable[[], Ledger],
@@ -60,6 +63,8 @@ class Services:
             config: The settings.
             logger: Where to say what concerns no stream by itself.
             metrics_logger: Where metrics go.
+            state: The state of the tap.
+            emit_state: Writes a STATE.
             started: When the run began, in UTC.
             user_agent: The ``User-Agent`` of every request.
             open_ledger: Opens the ledger, once a stream asks for it: that takes a request, which is free.
@@ -75,6 +80,8 @@ class Services:
         self.logger = logger
         self.metrics_logger = metrics_logger
         self.client = Client(self)
+        self.state = state
+        self._emit_state = emit_state
         self._open_ledger = open_ledger
         self._ledger: Ledger | None = None
         self._rows: dict[type, Future[list[Record]]] = {}
@@ -144,6 +151,16 @@ class Services:
     def has_ledger(self) -> bool:
         """Whether any stream has asked for the ledger yet."""
         return self._ledger is not None
+
+    def write_state(self, about_to_cost: int = 0) -> None:
+        """Write a STATE: what was written before it stands, and what was spent is in it.
+
+        Args:
+            about_to_cost: What a request may cost that is sent next.
+        """
+        if self._ledger:
+            self._ledger.write_to(self.state, about_to_cost)
+        self._emit_state(self.state)
 
     def prepare(self) -> None:
         """Make what is made when it is first asked for, before several threads ask.

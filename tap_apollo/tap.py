@@ -20,23 +20,25 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
+from tap_apollo.api.client import UNREADABLE
 from tap_apollo.api.concurrency import side_by_side
-from tap_apollo.api.errors import ApolloError, SettingsError
+from tap_apollo.api.errors import ApolloError, ForbiddenError, SettingsError, UnknownReplyError
 from tap_apollo.api.rate_limits import WaitTooLongError
 from tap_apollo.config import checks, settings
-from tap_apollo.credits import SPENDING, Ledger, Limits, Spending
+from tap_apollo.credits import SPENDING, Ledger, Limits, Spending, read_meter
 from tap_apollo.plan import make_plan
+from tap_apollo.readers.io import StreamIO
 from tap_apollo.report import counted
 from tap_apollo.services import Services
 from tap_apollo.singer.conform import is_bookmark
 from tap_apollo.singer.messages import BlockWriter
-from tap_apollo.singer.stream import UNREADABLE
-from tap_apollo.streams import CREDIT_STREAMS, PAGED, STREAMS
+from tap_apollo.streams import CREDIT_STREAMS, PAGED, REFRESHED, STREAMS
 from tap_apollo.streams.workspace import CreditUsageStats
 
 if TYPE_CHECKING:
     from singer_sdk.singerlib import CatalogEntry
 
+    from tap_apollo.credits import Meter
     from tap_apollo.plan import Plan
     from tap_apollo.singer.stream import ApolloStream
 
@@ -94,15 +96,17 @@ class TapApollo(Tap):
     def discover_streams(self) -> list[Stream]:
         named = self.config.get("credit_streams") or ()
         return [
-            stream(self, self.run) for name, stream in STREAMS.items() if name not in CREDIT_STREAMS or name in named
+            stream(self, self.services)
+            for name, stream in STREAMS.items()
+            if name not in CREDIT_STREAMS or name in named
         ]
 
     @override
     def run_discovery(self) -> str:
         """Print and return the catalog, with the custom fields if there are credentials to read them with."""
         # Renewing a token would revoke the sync's, if there is no file that hands the new one over.
-        if not self._validate_config(raise_errors=False) and self.run.credential == "api_key":
-            self.run.discovering = True
+        if not self._validate_config(raise_errors=False) and self.services.credential == "api_key":
+            self.services.discovering = True
             self._describe_custom_fields()
         return super().run_discovery()
 
@@ -112,12 +116,7 @@ class TapApollo(Tap):
             for stream in self.streams.values():
                 cast("ApolloStream", stream).learn()
         except UNREADABLE as error:
-            if isinstance(error, ApolloError):
-                reason = error.message
-            elif isinstance(error, WaitTooLongError):
-                reason = f"the rate limit of {error.endpoint} is used up."
-            else:
-                reason = f"their definitions cannot be read ({type(error).__name__})."
+            reason = self.services.client.why(error)
             self.logger.warning(
                 "The catalog has no custom fields: %s A sync adds them, if it can read them.",
                 reason,
@@ -126,12 +125,14 @@ class TapApollo(Tap):
     # What the streams share
 
     @functools.cached_property
-    def run(self) -> Services:
+    def services(self) -> Services:
         """What the streams share."""
         return Services(
             self.config,
             self.logger,
             self.metrics_logger,
+            state=self.state,
+            emit_state=self.state_writer.write_state,
             started=datetime.datetime.fromtimestamp(self.initialized_at / 1000, tz=datetime.timezone.utc),
             user_agent=self.config.get("user_agent") or f"{self.name}/{self.plugin_version}",
             open_ledger=self._open_ledger,
@@ -143,7 +144,7 @@ class TapApollo(Tap):
         Raises:
             ApolloError: The state does not tell what was spent in this cycle.
         """
-        meter = CreditUsageStats(self, self.run).meter()
+        meter = self._meter()
         try:
             spending = Spending(self.state.get("bookmarks", {}).get(SPENDING, {}), _today, meter)
         except (AttributeError, TypeError, ValueError) as error:
@@ -165,14 +166,32 @@ class TapApollo(Tap):
         )
         return Ledger(limits, spending, meter)
 
+    def _meter(self) -> Meter | None:
+        """Return the team's balance, or None where it may not be read, which is said.
+
+        Raises:
+            ApolloError: It cannot be read for another reason.
+        """
+        io = StreamIO(self.services, CreditUsageStats, {}, keeps_place=False, needed_by="the ledger")
+        try:
+            reply = io.ask()
+            with io.endpoint.parsing():
+                return read_meter(reply)
+        except (ForbiddenError, WaitTooLongError, UnknownReplyError) as error:
+            reason = self.services.client.why(error)
+        kept = "`credit_reserve` cannot be kept, and " if self.config["credit_reserve"] else ""
+        text = "Credits: the team's balance is unknown: %s Without it %sthe tap goes by its own limits."
+        self.logger.warning(text, reason, kept)
+        return None
+
     def plan(self) -> Plan:
         """Return what a sync would do, by free requests only.
 
         Raises:
             ApolloError: The credentials are not accepted, or Apollo cannot be reached.
         """
-        self.run.planning = True
-        return make_plan([cast("ApolloStream", one) for one in self.streams.values() if one.selected], self.run)
+        self.services.planning = True
+        return make_plan([cast("ApolloStream", one) for one in self.streams.values() if one.selected], self.services)
 
     # Input that cannot be read is one line, not a traceback
 
@@ -277,7 +296,14 @@ class TapApollo(Tap):
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         self._config = {name: value for name, value in self._config.items() if value is not None}
         self.append_builtin_config(self.config_jsonschema)
-        problems = checks.problems(self._config, self.config_jsonschema, STREAMS, PAGED, CREDIT_STREAMS)
+        problems = checks.problems(
+            self._config,
+            self.config_jsonschema,
+            streams=STREAMS,
+            paged=PAGED,
+            refreshed=REFRESHED,
+            credit=CREDIT_STREAMS,
+        )
         if problems and raise_errors:
             raise SettingsError("\n".join(problems))
         return problems or super()._validate_config(raise_errors=raise_errors)
@@ -336,32 +362,34 @@ class TapApollo(Tap):
         for priority, group in enumerate(groups):
             for stream in group:
                 cast("ApolloStream", stream).priority = priority
-        self.run.prepare()
+        self.services.prepare()
         try:
-            side_by_side([functools.partial(self._sync_in_turn, group) for group in groups if group], self.run.baton)
+            side_by_side(
+                [functools.partial(self._sync_in_turn, group) for group in groups if group], self.services.baton
+            )
         finally:
             try:
                 if isinstance(self.message_writer, BlockWriter):
                     self.message_writer.flush()
             finally:
-                self.run.authenticator.finish(PATIENCE)
-        if self.run.has_ledger:
-            self.logger.info("%s", self.run.ledger.summary())
-        self.run.report.raise_for_failures()
+                self.services.authenticator.finish(PATIENCE)
+        if self.services.has_ledger:
+            self.logger.info("%s", self.services.ledger.summary())
+        self.services.report.raise_for_failures()
 
     def _sync_in_turn(self, streams: list[Stream]) -> None:
         for stream in streams:
-            if self.run.report.fatal is None and cast("ApolloStream", stream).ready():
+            if self.services.report.fatal is None and cast("ApolloStream", stream).ready():
                 stream.sync()
                 stream.finalize_state_progress_markers()
 
     @override  # type: ignore[misc]
     def run_connection_test(self) -> bool:
-        self.run.trial = True
+        self.services.trial = True
         passed = super().run_connection_test()
-        self.run.report.raise_for_failures()
+        self.services.report.raise_for_failures()
         tried = [name for name in self.streams if name not in CREDIT_STREAMS]
-        said = [name for name in tried if name in self.run.report.named]
+        said = [name for name in tried if name in self.services.report.named]
         above = f"; see the messages above on {', '.join(said)}" if said else ""
         self.logger.info("%s of %s can be read%s.", len(tried) - len(said), counted(len(tried), "stream"), above)
         return passed
@@ -372,11 +400,13 @@ class TapApollo(Tap):
         if self._ending:  # a terminal sends one signal, and a runner another
             return
         self._ending = True
-        if not self.run.baton.drop(patience=PATIENCE):  # whoever works is held up by the target: the last STATE stands
+        if not self.services.baton.drop(
+            patience=PATIENCE
+        ):  # whoever works is held up by the target: the last STATE stands
             os._exit(128 + signum)
-        if self.run.has_ledger:
-            self.run.ledger.write_to(self.state)
-        self.run.authenticator.finish(PATIENCE)
+        if self.services.has_ledger:
+            self.services.ledger.write_to(self.state)
+        self.services.authenticator.finish(PATIENCE)
         try:
             super()._handle_termination(signum, frame)
         except SystemExit:

@@ -93,5 +93,5 @@ def sync_with(
     except ApolloError as raised:
         error = raised
     finally:
-        tap.run.session.close()
+        tap.services.session.close()
     return Sync(writer.messages, error)

@@ -22,7 +22,8 @@ from tap_apollo.api.errors import SettingsError, SyncError, decode
 from tap_apollo.api.rate_limits import HOUR
 from tap_apollo.config.settings import DATE_RANGES, SETTINGS
 from tap_apollo.paging import PageRequest
-from tap_apollo.streams.analytics import AnalyticsReports, Report
+from tap_apollo.readers.io import StreamIO
+from tap_apollo.streams.analytics import AnalyticsReports, Report, ReportsPass
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, config_for, sync
 
@@ -211,13 +212,14 @@ class TestQuestion:
 
     def test_everything_else_is_passed_through(self, own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         sent: list[dict[str, Any]] = []
-        ask = AnalyticsReports.ask
+        ask = StreamIO.ask
 
-        def kept(stream: AnalyticsReports, parameters: Any, record_id: str | None = None) -> Any:
-            sent.append(dict(parameters))
-            return ask(stream, parameters, record_id)
+        def kept(io: StreamIO, parameters: Any) -> Any:
+            if io.name == STREAM:
+                sent.append(dict(parameters))
+            return ask(io, parameters)
 
-        monkeypatch.setattr(AnalyticsReports, "ask", kept)
+        monkeypatch.setattr(StreamIO, "ask", kept)
         full = report(
             "full",
             group_by=[{"name": "smart_user_id", "limit": 2}],
@@ -324,10 +326,10 @@ class TestWhatGoesWrong:
         tap = TapApollo(config=config_for(own, analytics_reports=[entry]))
         stream = tap.streams[STREAM]
         assert isinstance(stream, AnalyticsReports)
-        stream.new_walk(None)
-        del stream._reports[0].body["metrics"]  # the settings are checked, so no user gets here
-        assert stream.fetch(PageRequest()).records == []
-        tap.run.session.close()
+        asked = Report(entry)
+        del asked.body["metrics"]  # the settings are checked, so no user gets here
+        assert ReportsPass(stream.io(), [asked]).fetch(PageRequest()).records == []
+        tap.services.session.close()
         assert "(400): it lacks `metrics`." in warnings(caplog)[0]
 
     def test_a_forbidden_endpoint_skips_the_stream_after_one_request(self, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,10 +20,11 @@ from apollo_sandbox import Sandbox, Settings
 from tap_apollo.api import client
 from tap_apollo.api.client import MAX_TRIES
 from tap_apollo.api.errors import ApolloError, SyncError, decode
+from tap_apollo.readers.purchase import Purchase
+from tap_apollo.readers.tolerance import MOST_FAILURES
 from tap_apollo.services import Services
 from tap_apollo.streams import CREDIT_STREAMS
-from tap_apollo.streams.conversations import ConversationExports
-from tap_apollo.streams.tolerance import MOST_FAILURES
+from tap_apollo.streams.exports import Exports
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, _Keep, config_for, sync
 from tests.test_resume import Seconds
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from singer_sdk.singerlib import Message
+
+    from tap_apollo.credits import Price
 
 #: The endpoint at which each stream pays.
 PAYS_AT = {
@@ -80,11 +83,17 @@ def own(_team: Sandbox) -> Sandbox:
     return _team
 
 
+def price_of(stream: str) -> Price:
+    reads = CREDIT_STREAMS[stream].reads
+    assert isinstance(reads, Purchase)
+    return reads.price
+
+
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries, and exports that are not ready, are waited for in production."""
     monkeypatch.setattr("backoff._sync.time", SimpleNamespace(sleep=lambda _: None))
-    monkeypatch.setattr(ConversationExports, "patience", (0,))
+    monkeypatch.setattr(Exports, "patience", (0,))
 
 
 @pytest.fixture(autouse=True)
@@ -170,7 +179,7 @@ class TestWithoutBeingNamed:
         writer = _Keep()
         tap = TapApollo(config=config, catalog=json.loads(json.dumps(catalog)), message_writer=writer)
         tap.sync_all()
-        tap.run.session.close()
+        tap.services.session.close()
         assert Sync(writer.messages, None).records.keys() <= {"users"}
         assert own.ledger.credits_spent == 0
 
@@ -186,7 +195,7 @@ class TestWithoutBeingNamed:
         details = {"from": "contacts", **PHONES, "run_waterfall_email": True, "max_waterfall_credits": 9}
         tap = TapApollo(config=config_for(own, **shopping(own, *PAYS_AT, people_enrichment=details)))
         assert tap.run_connection_test()
-        tap.run.session.close()
+        tap.services.session.close()
         assert own.ledger.credits_spent == 0
         assert not sum(requests(own, stream) for stream in PAYS_AT)
 
@@ -423,7 +432,7 @@ class TestGoneAndUnknown:
         assert run.error is None
         assert own.ledger.credits_spent == booked(run.state) == 1
         for stream in ("organization_details", "person_details"):
-            units = CREDIT_STREAMS[stream].price.units
+            units = price_of(stream).units
             assert f"{stream}: Apollo does not know 1 of the {units} that were asked for." in caplog.messages
         again = buy(own, "organization_details", "person_details", **settings, state=run.state)
         assert again.error is None
@@ -461,9 +470,7 @@ class TestGoneAndUnknown:
         """The place in that stream must not pass it."""
         whole = buy(own, stream)
         own.reset()
-        own.faults.add(
-            "status", status=422, action=PAYS_AT[stream], times=2 if CREDIT_STREAMS[stream].price.batch > 1 else 1
-        )
+        own.faults.add("status", status=422, action=PAYS_AT[stream], times=2 if price_of(stream).batch > 1 else 1)
         first = buy(own, stream)
         assert isinstance(first.error, SyncError)
         second = buy(own, stream, state=first.state)
@@ -1052,7 +1059,7 @@ def buy_until_killed(
     except ApolloError as raised:
         error = raised
     finally:
-        tap.run.session.close()
+        tap.services.session.close()
     return Sync(writer.messages, error), writer.died
 
 

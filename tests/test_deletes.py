@@ -12,8 +12,7 @@ from apollo_sandbox import Sandbox, Settings
 from tap_apollo.api.client import Client
 from tap_apollo.api.endpoint import Endpoint
 from tap_apollo.paging import Page
-from tap_apollo.singer.stream import ApolloStream
-from tap_apollo.streams.base import ResumableStream
+from tap_apollo.readers.lists import ListPass
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, config_for, sync
 
@@ -220,15 +219,15 @@ class TestNothingIsDeleted:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """The one that is gone was counted, and so could hide one that was missed."""
-        page_delivered = ApolloStream.page_delivered
+        progress = ListPass.progress
         doomed = iter([own.world.accounts.ids[7]])
 
-        def delete(stream: Any, rows: Any) -> None:
+        def delete(walked: Any, rows: Any) -> None:
             for record_id in doomed:
                 own.world.delete_account(record_id)
-            page_delivered(stream, rows)
+            progress(walked, rows)
 
-        monkeypatch.setattr("tap_apollo.streams.base.ResumableStream.page_delivered", delete)
+        monkeypatch.setattr(ListPass, "progress", delete)
         run = run_into(warehouse, own, "accounts", max_concurrent_requests=1)
         assert len(run.records["accounts"]) >= 229
         assert not activated(run)
@@ -240,15 +239,15 @@ class TestNothingIsDeleted:
         with Sandbox(settings).serve() as sandbox:
             stream = f"{kind}s"
             once = iter([3])
-            page_delivered = ResumableStream.page_delivered
+            progress = ListPass.progress
 
             def edit(one: Any, rows: Any) -> None:
                 for number in once:
                     deleted(sandbox, kind, number)
                     getattr(sandbox.world, f"add_{kind}")()
-                page_delivered(one, rows)
+                progress(one, rows)
 
-            monkeypatch.setattr(ResumableStream, "page_delivered", edit)
+            monkeypatch.setattr(ListPass, "progress", edit)
             warehouse = Warehouse({stream: {(one,): 1 for one in living(sandbox, stream)}})
             run = run_into(warehouse, sandbox, stream, max_concurrent_requests=1)
             assert stream not in activated(run) or warehouse.ids(stream) == living(sandbox, stream)

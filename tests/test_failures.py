@@ -14,7 +14,7 @@ from apollo_sandbox import Sandbox, Settings
 from tap_apollo.api import client
 from tap_apollo.api.endpoint import Endpoint
 from tap_apollo.api.errors import ApolloError, CredentialsError, SettingsError, SyncError, decode
-from tap_apollo.streams.contacts import Contacts
+from tap_apollo.singer.conform import Conformed
 from tap_apollo.tap import TapApollo
 from tests.singer import config_for, sync, sync_with
 
@@ -216,7 +216,7 @@ def test_a_failure_on_the_last_page_does_not_move_the_bookmark_past_it(monkeypat
 
     with Sandbox(Settings(contacts=60)).serve() as sandbox:
         with monkeypatch.context() as patch:
-            patch.setattr(Contacts, "shaped", fail)
+            patch.setattr(Conformed, "__call__", fail)
             run = sync(sandbox, "contacts")
         assert isinstance(run.error, SyncError)
         assert "replication_key_value" not in run.state["bookmarks"]["contacts"]
@@ -362,4 +362,4 @@ def test_a_plan_does_not_wait_for_a_window_of_an_hour(caplog: pytest.LogCaptureF
     problem = "the rate limit of contacts/search is used up for another "
     assert streams["contacts"].problem.startswith(problem)
     assert "max_wait" not in streams["contacts"].problem
-    assert streams["accounts"].outlook
+    assert streams["accounts"].estimate

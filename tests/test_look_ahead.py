@@ -12,7 +12,8 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo.paging import Listing, ListWalk, Page, PageRequest
-from tap_apollo.readers.prefetch import LookAhead, Reading
+from tap_apollo.readers.cursor import Cursor, Fleeting
+from tap_apollo.readers.prefetch import LookAhead
 from tests.singer import sync
 from tests.test_resume import Seconds, Warehouse, content
 
@@ -65,12 +66,15 @@ class Lists:
         walk = walk or ListWalk(Listing(per_page=self.per_page))
         ahead = LookAhead(self.page, depth, room)
 
-        def fetch(request: PageRequest) -> Page:
+        def fetch(request: PageRequest, _: LookAhead) -> Page:
             coming = ahead.take(request)
-            return coming.result() if coming else self.page(request)
+            page: Page = coming.result() if coming else self.page(request)
+            return page
+
+        io: Any = SimpleNamespace(fetch=fetch, pages=0, keeps_place=False, needed_by=None)
 
         found = []
-        for rows in Reading(walk, fetch, limit, ahead):
+        for rows in Cursor(io, Fleeting(walk), limit, ahead=ahead):
             found += [row["id"] for row in rows]
             self.held -= 1
         return found

@@ -404,8 +404,8 @@ class TestRefusals:
 
     def test_known_to_the_run_renew_nothing(self, own: Sandbox, file: Path) -> None:
         tap = TapApollo(config=app(own, file, access_token=own.settings.access_token))
-        users = cast("ApolloStream", tap.streams["users"])
-        tap.run.report.fatal = CredentialsError("no")
+        users = cast("ApolloStream", tap.streams["users"]).io()
+        tap.services.report.fatal = CredentialsError("no")
         with pytest.raises(CredentialsError, match="no"):
             users.ask({})
         assert own.ledger.as_dict()["requests_total"] == 0

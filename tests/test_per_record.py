@@ -22,11 +22,10 @@ from apollo_sandbox.rows import companies, deals, engagement, persons
 from tap_apollo.api import client
 from tap_apollo.api.client import Client
 from tap_apollo.api.errors import ApolloError, SyncError
+from tap_apollo.readers.per_record import STATE_EVERY, PerRecord
+from tap_apollo.readers.tolerance import MOST_FAILURES
 from tap_apollo.singer.conform import timestamp
-from tap_apollo.streams import STREAMS
-from tap_apollo.streams.contacts import ContactSequenceActivity
-from tap_apollo.streams.per_record import STATE_EVERY, PerRecordStream
-from tap_apollo.streams.tolerance import MOST_FAILURES
+from tap_apollo.streams import STREAMS, sequences
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, _Keep, config_for, sync, sync_with
 from tests.test_faults import LASTING, PASSING
@@ -225,7 +224,7 @@ class Asked(list[tuple[str, str]]):
     first: Callable[[list[str]], None] | None = None
 
     def note(self, stream: str, url: str, body: bytes | None) -> None:
-        if issubclass(STREAMS[stream], PerRecordStream):
+        if isinstance(STREAMS[stream].reads, PerRecord):
             ids = re.findall(r"\b[0-9a-f]{24}\b", url)
             if body:
                 sent = json.loads(body)
@@ -382,7 +381,7 @@ def looked_back_at(sandbox: Sandbox, stream: str, state: dict[str, Any], days: i
 
 
 def test_these_are_the_per_record_streams() -> None:
-    assert {name for name, stream in STREAMS.items() if issubclass(stream, PerRecordStream)} == {*CASES}
+    assert {name for name, stream in STREAMS.items() if isinstance(stream.reads, PerRecord)} == {*CASES}
 
 
 # Everything
@@ -500,7 +499,7 @@ def test_a_test_of_the_connection_asks_about_one_record(tiny: Sandbox) -> None:
     for name, stream in tap.streams.items():
         stream.selected = name in CASES
     assert tap.run_connection_test()
-    tap.run.session.close()
+    tap.services.session.close()
     assert {name: requests(tiny, name) for name in CASES} == dict.fromkeys(CASES, 1)
 
 
@@ -760,7 +759,7 @@ def watched(sandbox: Sandbox, stream: str, writer: Watching, *, gently: bool = F
         one.selected = name == stream
     with contextlib.suppress(KeyboardInterrupt, SystemExit):
         tap.sync_all()
-    tap.run.session.close()
+    tap.services.session.close()
     return Sync(writer.messages, None)
 
 
@@ -1012,7 +1011,7 @@ def planned(sandbox: Sandbox, stream: str, state: dict[str, Any] | None = None, 
     for name, one in streams.items():
         one.selected = name == stream
     (plan,) = json.loads(tap.plan().to_json())["streams"]
-    tap.run.session.close()
+    tap.services.session.close()
     assert writer.messages == []
     return dict(plan)
 
@@ -1109,7 +1108,7 @@ class TestMoreEventsThanApolloShows:
         asked: Asked,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        monkeypatch.setattr(ContactSequenceActivity, "most_events", 5)
+        monkeypatch.setattr(sequences, "MOST_EVENTS", 5)
         run = read(many, "contact_sequence_activity", strict=True)
         assert run.error is None
         assert sorted(keys("contact_sequence_activity", run)) == sorted(_contact_sequence_activity(many.world))
@@ -1124,7 +1123,7 @@ class TestMoreEventsThanApolloShows:
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        monkeypatch.setattr(ContactSequenceActivity, "most_events", 2)
+        monkeypatch.setattr(sequences, "MOST_EVENTS", 2)
         run = read(many, "contact_sequence_activity")
         assert run.error is None
         assert len(keys("contact_sequence_activity", run)) == len({*keys("contact_sequence_activity", run)})
@@ -1138,7 +1137,7 @@ class TestMoreEventsThanApolloShows:
         monkeypatch: pytest.MonkeyPatch,
         asked: Asked,
     ) -> None:
-        monkeypatch.setattr(ContactSequenceActivity, "most_events", 1)
+        monkeypatch.setattr(sequences, "MOST_EVENTS", 1)
         writer = Watching(asked)
         watched(many, "contact_sequence_activity", writer)
         most = STATE_EVERY + len(many.world.sequences)
@@ -1147,7 +1146,7 @@ class TestMoreEventsThanApolloShows:
 
     def test_a_status_that_is_null_is_no_sequence(self, many: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         listed = persons.contact_listed
-        monkeypatch.setattr(ContactSequenceActivity, "most_events", 5)
+        monkeypatch.setattr(sequences, "MOST_EVENTS", 5)
         monkeypatch.setattr(
             persons,
             "contact_listed",

@@ -201,8 +201,8 @@ def test_one_credential_is_enough(credential: str) -> None:
 
 def test_a_refresh_token_is_enough_with_its_app() -> None:
     config = {"refresh_token": "t", "client_id": "i", "client_secret": "s", "oauth_token_file": "tokens.json"}
-    assert TapApollo(config=config).run.credential == "refresh_token"
-    assert TapApollo(config={**config, "access_token": "a"}).run.credential == "refresh_token"
+    assert TapApollo(config=config).services.credential == "refresh_token"
+    assert TapApollo(config={**config, "access_token": "a"}).services.credential == "refresh_token"
 
 
 def enrichment(**options: Any) -> dict[str, Any]:

@@ -137,6 +137,8 @@ class Endpoint:
         if self.paged is at_once:
             return Page(records, total=len(records))
         with self.parsing():
+            if not all(isinstance(row["id"], str) for row in records):
+                raise TypeError("the id of a row is no text")
             pagination = reply.get("pagination") or {}
             total = pagination.get("total_entries", reply.get("total_entries"))
             breadcrumbs = reply.get("breadcrumbs")

@@ -69,8 +69,10 @@ ORGANIZATION_FILTERS = frozenset(
 def problems(
     config: Mapping[str, Any],
     schema: Mapping[str, Any],
+    *,
     streams: Collection[str],
     paged: Collection[str],
+    refreshed: Collection[str],
     credit: Collection[str],
 ) -> list[str]:
     """Say what is wrong with the settings, one line each; no line quotes a value that may be secret.
@@ -79,16 +81,17 @@ def problems(
         config: The settings as given.
         schema: The JSON Schema of all settings, those of the SDK included.
         streams: The names of all streams, which `stream_maps` may name.
-        paged: The names of the streams that `max_pages` and `full_refresh_days` may name.
-        credit: The names of the streams that cost credits, which `max_pages` and `credit_streams` may name.
+        paged: The names of the streams that `max_pages` may name.
+        refreshed: The names of the streams that `full_refresh_days` may name.
+        credit: The names of the streams that cost credits, which `credit_streams` may name.
     """
     found = [line for error in Draft7Validator(schema).iter_errors(config) for line in _explain(error)]
     if found:
         return [*dict.fromkeys(found)]  # a line for all that one object lacks comes once for each
     return [
         *_contradictions(config),
-        *_unknown_streams(config, "max_pages", "no stream that it applies to", [*paged, *credit]),
-        *_unknown_streams(config, "full_refresh_days", "no stream that it applies to", paged),
+        *_unknown_streams(config, "max_pages", "no stream that it applies to", paged),
+        *_unknown_streams(config, "full_refresh_days", "no stream that it applies to", refreshed),
         *_unknown_streams(
             config,
             "credit_streams",

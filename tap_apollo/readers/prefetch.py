@@ -1,95 +1,15 @@
-"""How a stream is read: page by page as a walk wants them, some asked for ahead; and what to expect of it."""
+"""Pages that are asked for before a walk wants them."""
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from singer_sdk.helpers.types import Record
-
-    from tap_apollo.api.rate_limits import WindowState
-    from tap_apollo.paging import Outcome, Page, PageRequest, Walk
-
-
-@dataclasses.dataclass(frozen=True)
-class Outlook:
-    """What a sync would read of a stream, as far as one or two free requests tell.
-
-    Attributes:
-        records: Records to come; None if that cannot be known.
-        requests: Requests that they take.
-        at_least: Whether there may be more of both.
-        credits: The most that they cost, if nothing limits it.
-        note: What else to know, half a sentence.
-        windows: The rate windows of the endpoint, as far as they are known without asking.
-    """
-
-    records: int | None
-    requests: int
-    at_least: bool = False
-    credits: int = 0
-    note: str = ""
-    windows: tuple[WindowState, ...] = ()
-
-
-class Reading:
-    """One walk through a stream: iterate for the rows of each page that the walk wants.
-
-    Attributes:
-        walk: The walk.
-        pages: How many pages have been read.
-        outcome: How the walk ended, once the rows of its last page are taken; None if it was stopped before.
-        limited: Whether the limit stopped it.
-    """
-
-    def __init__(
-        self,
-        walk: Walk,
-        fetch: Callable[[PageRequest], Page],
-        limit: int | None = None,
-        ahead: LookAhead | None = None,
-    ) -> None:
-        """Prepare to read.
-
-        Args:
-            walk: What decides which pages to read.
-            fetch: Asks Apollo for a page.
-            limit: Most pages to read.
-            ahead: What has asked for pages before the walk wants them; without it, ``fetch`` is called for each.
-        """
-        self.walk = walk
-        self._fetch = fetch
-        self._limit = limit
-        self._ahead = ahead
-        self.pages = 0
-        self.outcome: Outcome | None = None
-        self.limited = False
-
-    def __iter__(self) -> Iterator[list[Record]]:
-        """Read: whoever asks for the next page has delivered the rows of the one before."""
-        steps = self.walk.pages()
-        page, outcome = None, None
-        try:
-            request: PageRequest | None = next(steps)
-        except StopIteration as end:
-            request, outcome = None, end.value
-        while request and self.pages != self._limit:
-            if self._ahead:
-                left = None if self._limit is None else self._limit - self.pages - 1
-                self._ahead.fill(request, self.walk, left)
-            page = self._fetch(request)
-            self.pages += 1
-            try:
-                request = steps.send(page)  # which may take rows out of the page
-            except StopIteration as end:
-                request, outcome = None, end.value
-            yield page.records
-        self.outcome, self.limited = outcome, outcome is None
+    from tap_apollo.paging import PageRequest, Walk
 
 
 class LookAhead:

@@ -12,10 +12,13 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from tap_apollo import schemas
 from tap_apollo.schemas import LEFT_OUT, UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from tap_apollo.singer.stream import ApolloStream
 
     Convert = Callable[[Any], Any]
 
@@ -58,6 +61,14 @@ def timestamp(value: str) -> str:
         raise ValueError("the moment is out of range in UTC") from error
 
 
+def moment(value: Any) -> str | None:
+    """Return a timestamp in the format that the tap writes; None if there is none that can be read."""
+    try:
+        return timestamp(value)
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
 def is_bookmark(value: Any) -> bool:
     """Whether a value can be the bookmark in a state: a moment, or none yet."""
     try:
@@ -72,13 +83,58 @@ def now() -> str:
     return datetime.datetime.now(tz=datetime.timezone.utc).isoformat(timespec="microseconds")
 
 
+class Conform:
+    """How a stream's rows become records, a value of its declaration."""
+
+    def __init__(self, then: Callable[[dict[str, Any]], None] | None = None) -> None:
+        """Declare it.
+
+        Args:
+            then: What completes a record that is in the form of the schema.
+        """
+        self.then = then
+
+    def bind(self, stream: ApolloStream) -> Conformed:
+        """Return what does it for the stream of a run."""
+        return Conformed(self, stream)
+
+
+class Conformed:
+    """Brings the rows of one stream into the form of its schema, as the stream declares it."""
+
+    def __init__(self, conform: Conform, stream: ApolloStream) -> None:
+        """Compile the schema."""
+        self._shape = RecordShaper(schemas.annotated(stream.name), always=stream.replication_key)
+        self._then = conform.then
+
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row as it goes to the warehouse."""
+        record = self._shape(row)
+        if self._then:
+            self._then(record)
+        return record
+
+    def warnings(self) -> list[str]:
+        """Return, once each, what is to be said of values since the last call."""
+        return self._shape.news()
+
+    def learned(self) -> dict[str, dict[str, Any]]:
+        """Return what the SCHEMA has beside what the tap ships: the properties of columns that are objects.
+
+        Raises:
+            ApolloError: It cannot be read; other errors as those of ``Client.send``.
+        """
+        return {}
+
+
 class RecordShaper:
     """Shapes records as a schema says, and remembers what it could not keep as it came."""
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schema: Mapping[str, Any], always: str | None = None) -> None:
         """Compile a schema.
 
         Args:
+            always: A property that each record has, null if need be.
             schema: JSON Schema of a record. ``x-left-out`` of an object names properties to drop without a word; a
                 property ``_unknown`` takes those that it does not know.
         """
@@ -86,7 +142,7 @@ class RecordShaper:
         self._news: list[str] = []
         self._shapes = self._properties("", schema)
         self._left_out = frozenset(schema.get(LEFT_OUT, ()))
-        self._rest: dict[str, Any] = {UNKNOWN: None} if UNKNOWN in self._shapes else {}
+        self._rest: dict[str, Any] = {name: None for name in (UNKNOWN, always) if name in self._shapes}
 
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the record with the schema's properties only, each of its type or null."""

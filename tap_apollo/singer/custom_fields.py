@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
-from tap_apollo.singer.conform import RecordShaper
+from typing_extensions import override
+
+from tap_apollo.api.errors import ForbiddenError
+from tap_apollo.singer.conform import Conform, Conformed, RecordShaper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from tap_apollo.singer.stream import ApolloStream
 
 #: JSON Schema of a value by the type of its custom field; values of other types become text.
 _TYPES: dict[str, dict[str, Any]] = {
@@ -95,3 +101,86 @@ def names(fields: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 def _cut(name: str, size: int) -> str:
     """Return as much of a name as there are bytes for."""
     return name.encode()[:size].decode(errors="ignore").strip("_")
+
+
+class FieldsByLabel(Conform):
+    """Rows that carry custom fields: adds them by label, and describes them in the schema.
+
+    Attributes:
+        definitions: The stream whose rows define the custom fields.
+        modality: What Apollo calls this kind of record in the definitions of custom fields.
+    """
+
+    def __init__(
+        self, definitions: type[ApolloStream], modality: str, then: Callable[[dict[str, Any]], None] | None = None
+    ) -> None:
+        """Declare the kind of record.
+
+        Args:
+            definitions: The stream whose rows define the custom fields.
+            modality: What Apollo calls it in the definitions of custom fields.
+            then: What else completes a record.
+        """
+        super().__init__(then)
+        self.definitions = definitions
+        self.modality = modality
+
+    @override
+    def bind(self, stream: ApolloStream) -> Conformed:
+        return _WithCustomFields(self, stream)
+
+
+class _WithCustomFields(Conformed):
+    """Brings the rows of one stream into the form of its schema, with their custom fields by name."""
+
+    def __init__(self, conform: FieldsByLabel, stream: ApolloStream) -> None:
+        super().__init__(conform, stream)
+        self._definitions = conform.definitions
+        self._modality = conform.modality
+        self._stream = stream
+        self._read = False
+        self._labels: CustomFieldLabels | None = None  # None where they may not be read
+
+    @functools.cached_property
+    def _wanted(self) -> bool:
+        """Whether the column is asked for, by the setting and by the catalog."""
+        stream = self._stream
+        return (
+            stream.config["custom_fields"] == "labels"
+            and stream.selected
+            and stream.mask["properties", "custom_fields"]
+        )
+
+    @override
+    def learned(self) -> dict[str, dict[str, Any]]:
+        labels = self._known() if self._wanted else None
+        return {"custom_fields": labels.properties} if labels else {}
+
+    @override
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        record = super().__call__(row)
+        values = record.get("typed_custom_fields")
+        if values is not None and self._wanted:
+            labels = self._known()
+            record["custom_fields"] = labels.resolve(values) if labels else None
+        return record
+
+    @override
+    def warnings(self) -> list[str]:
+        return [*super().warnings(), *(self._labels.news() if self._labels else ())]
+
+    def _known(self) -> CustomFieldLabels | None:
+        """Return the names of the custom fields, or None where they may not be read, which is said."""
+        if not self._read:
+            self._labels, self._read = self._from_apollo(), True
+        return self._labels
+
+    def _from_apollo(self) -> CustomFieldLabels | None:
+        try:
+            return CustomFieldLabels(self._stream.io().lookup(self._definitions), self._modality)
+        except ForbiddenError as error:
+            hint = "set `custom_fields` to raw to do without"
+            self._stream.logger.warning(
+                "%s: `custom_fields` is null: %s Or %s.", self._stream.name, error.message, hint
+            )
+            return None

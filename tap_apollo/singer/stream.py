@@ -1,4 +1,4 @@
-"""What every stream shares: its schema, its rows as records, and the walk that reads them."""
+"""A stream: its declaration, its schema, and how its rows become messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import functools
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import requests
 from singer_sdk import Stream, metrics
@@ -19,7 +21,7 @@ from singer_sdk.singerlib import Catalog, Metadata, RecordMessage, Schema
 from typing_extensions import override
 
 from tap_apollo import schemas
-from tap_apollo.api.client import MAX_TRIES, Call
+from tap_apollo.api.client import MAX_TRIES
 from tap_apollo.api.errors import (
     ApolloError,
     CredentialsError,
@@ -29,10 +31,11 @@ from tap_apollo.api.errors import (
     UnknownReplyError,
 )
 from tap_apollo.api.rate_limits import WaitTooLongError
-from tap_apollo.paging import FilterIgnoredError, Page, PageRequest, WholePages
-from tap_apollo.readers.prefetch import LookAhead, Outlook, Reading
+from tap_apollo.paging import FilterIgnoredError
+from tap_apollo.readers.io import StreamIO
+from tap_apollo.readers.lists import Whole
 from tap_apollo.report import counted
-from tap_apollo.singer.conform import RecordShaper
+from tap_apollo.singer.conform import Conform
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -41,17 +44,10 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_apollo.api.endpoint import Endpoint
-    from tap_apollo.paging import Outcome, Walk
+    from tap_apollo.readers.derived import Derived
+    from tap_apollo.readers.reader import Reader
     from tap_apollo.services import Services
-
-OtherStream = TypeVar("OtherStream", bound="ApolloStream")
-
-#: What code that reads a reply raises if the reply has not the form it is known to have.
-UNKNOWN_FORM = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, UnknownReplyError)
-
-
-#: What asking and reading a reply raise if a stream cannot be read.
-UNREADABLE = (ApolloError, WaitTooLongError, *UNKNOWN_FORM, RetriableAPIError, requests.RequestException)
+    from tap_apollo.singer.conform import Conformed
 
 
 class Metric(enum.Enum):
@@ -62,41 +58,48 @@ class Metric(enum.Enum):
 
 
 class ApolloStream(Stream):
-    """A list that comes whole; a stream adds its name, its endpoint and its primary key.
+    """A stream, which a subclass declares: by default a list that comes whole.
 
     Attributes:
         endpoint: Where its records are asked for.
-        run: What the streams share.
+        reads: How it is read.
+        conform: How its rows become records.
+        services: What the streams of a run share.
         priority: Whose requests go first where streams compete: the lowest.
+        written: Records written, of a stream that is derived from another.
     """
 
-    TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE  # RecordShaper conforms each record, once.
+    TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE  # `conform` brings each record into form, once.
     STATE_MSG_FREQUENCY = sys.maxsize  # STATE comes after each page, when a later run can go on from there.
 
     endpoint: ClassVar[Endpoint]
+    reads: ClassVar[Reader] = Whole()
+    conform: ClassVar[Conform] = Conform()
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
+    replication_key: str | None = None
+    state_partitioning_keys = ()  # one bookmark a stream
 
     priority = 0
-
-    #: Whether a walk that reads a list whole has read all that belongs into the table.
-    one_list: ClassVar[bool] = True
+    written = 0
 
     _selects_all: bool | None = None
 
-    _reading: Reading
-    _ahead: LookAhead | None = None
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Take from the way of reading whether the stream is on by default."""
+        super().__init_subclass__(**arguments)
+        cls.selected_by_default = cls.reads.on_by_default
 
-    def __init__(self, tap: Tap, run: Services) -> None:
-        """Bind the stream to its tap and to the run that it is part of, and read its schema."""
+    def __init__(self, tap: Tap, services: Services) -> None:
+        """Bind the stream to its tap and to what the streams of a run share, and read its schema."""
         super().__init__(tap, schema=schemas.load(self.name))
-        self.run = run
+        self.services = services
 
     # The schema
 
     @functools.cached_property
-    def shape(self) -> RecordShaper:
-        """What brings rows into the types of the schema."""
-        return RecordShaper(schemas.annotated(self.name))
+    def conformed(self) -> Conformed:
+        """What brings rows into the form of the schema."""
+        return self.conform.bind(self)
 
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
@@ -114,27 +117,23 @@ class ApolloStream(Stream):
                     entry.metadata["properties", name] = Metadata(selected=False)
             entry.schema = Schema.from_dict(_merged(self.schema, known))
 
-    def extend_schema(self, properties: Mapping[str, Mapping[str, Any]]) -> None:
-        """Add properties to columns that are objects; what a catalog says of them may be out of date.
+    def learn(self) -> None:
+        """Read what the SCHEMA needs to know beside what the tap ships; a catalog's word on it may be out of date.
 
-        Args:
-            properties: JSON Schema of the properties of each column.
+        Raises:
+            ApolloError: It cannot be read; other errors as those of ``Client.send``.
         """
-        columns = {"properties": {name: {"properties": inner} for name, inner in properties.items()}}
+        learned = self.conformed.learned()
+        if not learned:
+            return
+        columns = {"properties": {name: {"properties": inner} for name, inner in learned.items()}}
         self._schema = _merged(self.schema, columns)
         entry = self._tap.catalog.get_stream(self.name)
         if entry:
             entry.schema = Schema.from_dict(_merged(entry.schema.to_dict(), columns))
 
-    def learn(self) -> None:
-        """Read what the SCHEMA needs to know.
-
-        Raises:
-            ApolloError: It cannot be read; other errors as those of ``ask``.
-        """
-
     def ready(self) -> bool:
-        """Return whether the SCHEMA can be written; what forbids it goes to the tap's report."""
+        """Return whether the SCHEMA can be written; what forbids it goes to the run's report."""
         before, learned = self.schema, False
         with self.reporting():
             self.learn()
@@ -144,216 +143,106 @@ class ApolloStream(Stream):
             self._tap.mapper.register_raw_streams_from_catalog(Catalog({self.name: entry}))
         return learned
 
-    # Requests
-
-    def ask(self, parameters: Mapping[str, Any], record_id: str | None = None) -> Any:
-        """Ask, and return the reply. Safe to call from several threads.
-
-        Args:
-            parameters: The JSON body of a POST, the query of a GET.
-            record_id: The record that it is about, where the endpoint's path holds its id.
-
-        Raises:
-            ApolloError: Apollo refuses it; other errors as those of ``Client.send``.
-        """
-        call = Call(self.endpoint, parameters, self.name, record_id=record_id, priority=self.priority)
-        return self.run.client.send(call)
-
-    @contextlib.contextmanager
-    def needed(self) -> Iterator[None]:
-        """Say of errors that the stream is read because another needs it.
-
-        Raises:
-            ApolloError: The stream cannot be read.
-        """
-        try:
-            yield
-        except ApolloError as error:
-            # Some say it by themselves.
-            if error is self.run.report.fatal or isinstance(error, (ForbiddenError, UnknownReplyError)):
-                raise
-            raise type(error)(f"{self.endpoint.path} is needed, and cannot be read: {error.message}") from error
-        except (RetriableAPIError, requests.RequestException) as error:
-            reason = self.run.client.why(error)
-            raise PassingError(f"{self.endpoint.path} is needed, and cannot be read: {reason}") from error
-
-    # Pages
-
-    def fetch(self, request: PageRequest) -> Page:
-        """Ask for a page, or take it from those asked for.
-
-        Raises:
-            UnknownReplyError: The reply is of an unknown form; other errors as those of ``ask``.
-        """
-        coming = self._ahead.take(request) if self._ahead else None
-        if coming:
-            with self.run.baton.laid_down():
-                reply = coming.result()
-        else:
-            reply = self.send_for(request)
-        return self.read_page(reply)
-
-    def send_for(self, request: PageRequest) -> Any:
-        """Ask for a page. Safe to call from several threads."""
-        return self.ask(self.page_parameters(request))
-
-    def page_parameters(self, request: PageRequest) -> dict[str, Any]:
-        """Return what to send for one page."""
-        return self.endpoint.page_parameters(request)
-
-    def read_page(self, reply: Any) -> Page:
-        """Return the page in a reply."""
-        return self.endpoint.page(reply)
-
-    def read_records(self, reply: Any) -> list[Record]:
-        """Return the rows of a reply."""
-        return self.endpoint.records(reply)
-
-    # The walk
-
-    def new_walk(self, context: Context | None) -> Walk:  # noqa: ARG002
-        """Return the walk that reads the stream."""
-        return WholePages()
-
-    def page_limit(self, context: Context | None) -> int | None:  # noqa: ARG002
-        """Return the most pages to read."""
-        return None
-
-    @property
-    def max_pages(self) -> int | None:
-        """What the setting of that name says of the stream."""
-        return cast("dict[str, int]", self.config["max_pages"]).get(self.name)
-
-    @property
-    def full_refresh_days(self) -> int | None:
-        """What the setting of that name says of the stream."""
-        return cast("dict[str, int]", self.config["full_refresh_days"]).get(self.name)
-
-    def page_delivered(self, rows: list[Record]) -> None:
-        """Note that the records of a page are written: called after each."""
-
-    def walk_ended(self, walk: Walk, outcome: Outcome | None) -> None:  # noqa: ARG002
-        """Note how a walk ended; no outcome: it was stopped before its end."""
-        if outcome and outcome.shortfall:
-            self.run.report.incomplete(self.name, outcome.shortfall)
-        if outcome and outcome.settles and self.one_list:
-            self.drop_others()
-        missing = outcome.missing if outcome else 0
-        point = metrics.Point("counter", Metric.MISSING_RECORDS, missing, {metrics.Tag.STREAM: self.name})  # type: ignore[arg-type]
-        metrics.log(self.metrics_logger, point)
-
     # The run
+
+    def io(self) -> StreamIO:
+        """Return what the stream is read with, once; its place is kept if what is read is also written."""
+        days: dict[str, int] = self.config["full_refresh_days"]
+        return StreamIO(
+            self.services,
+            type(self),
+            self.stream_state,
+            self.priority,
+            keeps_place=self.selected,
+            refresh_days=days.get(self.name),
+        )
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
         """Read the stream; what ends it early goes to the run's report, so that the other streams go on."""
-        if self.run.report.fatal is not None:
+        report = self.services.report
+        if report.fatal is not None:
             return
-        began, delivered, some = time.monotonic(), 0, self.read(context)
-        with self.reporting():
-            for rows in some:
-                for row in rows:
-                    yield self.shaped(row, context)
-                    delivered += 1
-        self.ended(delivered, time.monotonic() - began)
-
-    def read(self, context: Context | None) -> Iterable[list[Record]]:
-        """Return an iterator over the rows, some at a time; whoever asks for more has written those before."""
+        began, io, conformed = time.monotonic(), self.io(), self.conformed
         self.number_version()
-        limiter, depth = self.run.limiter, cast("int", self.config["max_concurrent_requests"])
-        self._ahead = LookAhead(self.send_for, depth, lambda: limiter.room(self.endpoint.path))
-        self._reading = Reading(self.new_walk(context), self.fetch, self.page_limit(context), self._ahead)
-        return self._pages()
+        for child in self._derived:
+            child.number_version()
+            child._write_schema_message()  # noqa: SLF001
+        with metrics.http_request_counter(self.name, self.endpoint.path) as requests_sent, self.reporting():
+            io.on_request = requests_sent.increment
+            for rows in self.reads.rows(io):
+                for row in rows:
+                    yield conformed(row)
+                    io.delivered += 1
+                self._warn(conformed.warnings())
+            if io.settled:
+                self._drop_others()
+        self._sum_up(io, time.monotonic() - began)
+        for child in self._derived:
+            child.logger.info("%s: %s, out of %s", child.name, counted(child.written, "record"), self.name)
 
-    def _pages(self) -> Iterator[list[Record]]:
-        with metrics.http_request_counter(self.name, self.endpoint.path) as requests_sent:
-            for rows in self._reading:
-                requests_sent.increment()
-                yield rows
-                self.page_delivered(rows)
+    def _sum_up(self, io: StreamIO, seconds: float) -> None:
+        """Say in one line what came of the stream, and which limits ended it."""
+        parts = self.reads.summary(io)
+        if parts:
+            self.logger.info("%s: %s, %s s", self.name, ", ".join(parts), f"{seconds:,.0f}")
+        for limit in io.limits:
+            self.logger.warning("%s stopped at a limit: %s", self.name, limit)
+        if self.reads.finds_deletions:
+            self._count(Metric.MISSING_RECORDS, io.missing)
+        if self.reads.costs and self.services.has_ledger:
+            self._count(Metric.CREDITS_SPENT, self.services.ledger.spent[self.name])
 
-    def ended(self, delivered: int, seconds: float) -> None:
-        """Note how the reading ended, and say what came of it.
+    def _count(self, metric: Metric, number: int) -> None:
+        point = metrics.Point("counter", metric, number, {metrics.Tag.STREAM: self.name})  # type: ignore[arg-type]
+        metrics.log(self.metrics_logger, point)
 
-        Args:
-            delivered: Records written.
-            seconds: How long it took.
-        """
-        walk, outcome, pages = self._reading.walk, self._reading.outcome, self._reading.pages
-        self.walk_ended(walk, outcome)
-        if walk.restarted:
-            self.logger.warning("%s: %s; reading everything.", self.name, walk.restarted)
-        if outcome is None and not pages:  # what kept it from the first page was said, or is the limit
-            if self._reading.limited:
-                self.page_limit_reached()
-            return
-        if outcome is None:
-            records = f"{counted(delivered, 'record')}, not read to the end"
-        elif outcome.verified or outcome.missing:
-            records = f"{min(outcome.seen, outcome.total or 0):,} of {counted(outcome.total or 0, 'record')}"
-        elif outcome.whole:
-            records = f"{counted(delivered, 'record')}, up to the end"
-        else:
-            records = f"{counted(delivered, 'record')}, all that is new"
-        self.sum_up(seconds, records, counted(pages, "request"))
-        if self._reading.limited:
-            self.page_limit_reached()
-
-    def page_limit_reached(self) -> None:
-        """Say that the page limit ended the reading."""
-        self.limited(f"`max_pages.{self.name}` is {self.max_pages:,}", "the rest of the list")
-
-    def limited(self, limit: str, left: str) -> None:
-        """Say that a limit ended the reading.
-
-        Args:
-            limit: Which, and where it stands.
-            left: What the next run has to do.
-        """
-        self.logger.warning("%s stopped at a limit: %s. Left for the next run: %s.", self.name, limit, left)
-
-    def sum_up(self, seconds: float, *parts: str) -> None:
-        """Say in one line what came of the stream."""
-        self.logger.info("%s: %s, %s s", self.name, ", ".join(parts), f"{seconds:,.0f}")
+    def _warn(self, warnings: Iterable[str]) -> None:
+        for warning in warnings:
+            self.logger.warning("%s: %s.", self.name, warning)
 
     @contextlib.contextmanager
     def reporting(self) -> Iterator[None]:
         """Put what ends the stream early into the run's report."""
-        report = self.run.report
+        report, client = self.services.report, self.services.client
         try:
             yield
         except CredentialsError as error:
             report.fatal = report.fatal or error
         except ForbiddenError as error:
             report.forbidden(self.name, error.message)
-        except UNKNOWN_FORM as error:
-            report.failed(self.name, f"{self.unknown_form(error)} Update tap-apollo, or deselect the stream.")
+        except UnknownReplyError as error:
+            report.failed(self.name, f"{error.message} Update tap-apollo, or deselect the stream.")
         except ApolloError as error:
             if error is not report.fatal:
                 report.failed(self.name, error.message, may_pass=isinstance(error, PassingError))
         except WaitTooLongError as error:
-            report.incomplete(self.name, self.run.client.waits_too_long(error))
+            report.incomplete(self.name, client.waits_too_long(error))
         except FilterIgnoredError as error:
             report.failed(
                 self.name, f"Apollo ignores the filter {error}: nothing is loaded rather than the wrong records."
             )
         except (RetriableAPIError, requests.RequestException) as error:
-            report.failed(self.name, f"{self.run.client.describe(error)}, {MAX_TRIES} times in a row.", may_pass=True)
+            report.failed(self.name, f"{client.describe(error)}, {MAX_TRIES} times in a row.", may_pass=True)
+        except Exception as fault:
+            self.logger.debug("%s: the fault in full:", self.name, exc_info=True)
+            report.failed(self.name, f"{fault_of(fault)} Please report it: the other streams are not concerned.")
 
-    def shaped(self, row: Record, context: Context | None) -> Record:  # noqa: ARG002
-        """Return a row as it goes to the warehouse."""
-        shape = self.shape
-        record = shape(row)
-        if news := shape.news():
-            self.tell(news)
-        if self.replication_key:
-            record.setdefault(self.replication_key, None)
-        return record
+    # Messages
 
-    def tell(self, news: Iterable[str]) -> None:
-        """Warn of values that were not loaded."""
-        for line in news:
-            self.logger.warning("%s: %s.", self.name, line)
+    @override
+    def generate_child_contexts(self, record: Record, context: Context | None) -> Iterable[Context | None]:
+        """Hand the record to the streams derived from it, which need no context and no sync of their own."""
+        for child in self._derived:
+            for row in cast("Derived", child.reads).rows_of(record):
+                child._write_record_message(child.conformed(row))  # noqa: SLF001
+                child.written += 1
+            child._warn(child.conformed.warnings())  # noqa: SLF001
+        return ()
+
+    @functools.cached_property
+    def _derived(self) -> list[ApolloStream]:
+        return [cast("ApolloStream", one) for one in self.child_streams if one.selected]
 
     @override
     def _generate_record_messages(self, record: Record) -> Generator[RecordMessage, None, None]:
@@ -387,25 +276,24 @@ class ApolloStream(Stream):
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
         """Log what the SDK says, but not of a trial that it ended in an error: it ends itself, after one record."""
-        if not (self.run.trial and level == logging.ERROR):
+        if not (self.services.trial and level == logging.ERROR):
             super().log(message, *args, level=level, **kwargs)
-
-    def write_state(self) -> None:
-        """Write a STATE: what was written before it stands."""
-        self._tap.state_writer.write_state(self.tap_state)
 
     # Deletions
 
     def number_version(self) -> None:
         """Let the records bear a number by which a target tells those of this run from others, if that is asked for."""
-        if self.config["detect_deletes"] and not self.run.trial:
+        finds = self.reads.finds_deletions or self.parent_stream_type
+        if finds and self.config["detect_deletes"] and not self.services.trial:
             self._stream_version = self._tap.initialized_at // 1000
 
-    def drop_others(self) -> None:
+    def _drop_others(self) -> None:
         """Have the target drop or mark the rows that this run did not bring, if that is asked for.
 
         The SDK would send this message before the records, so that a sync that fails leaves an empty table.
         """
+        for child in self._derived:
+            child._drop_others()  # noqa: SLF001
         if self._stream_version is None or not self.selected:
             return
         if self._shares_its_table():
@@ -423,52 +311,19 @@ class ApolloStream(Stream):
         others = (other for other in self._tap.streams.values() if other is not self and other.selected)
         return any(one.stream_alias in names for other in others for one in maps[other.name])
 
-    def why(self, error: Exception) -> str:
-        """Say in a sentence why the stream cannot be read.
 
-        Args:
-            error: One of ``UNREADABLE``.
-        """
-        if isinstance(error, UNKNOWN_FORM):
-            return self.unknown_form(error)
-        return self.run.client.why(error)
+def fault_of(error: BaseException) -> str:
+    """Say where in the tap's own code something went wrong: module and line, and no value.
 
-    def unknown_form(self, error: Exception) -> str:
-        """Say that a reply cannot be read."""
-        if isinstance(error, UnknownReplyError):
-            return error.message
-        return UnknownReplyError(self.endpoint.path, error).message
-
-    # Other streams
-
-    def sibling(self, stream: type[OtherStream]) -> OtherStream:
-        """Return a stream object made to be read for this one: not the one that the run reads."""
-        return stream(self._tap, self.run)
-
-    def lookup(self, stream: type[ApolloStream]) -> list[Record]:
-        """Return all rows of a small stream that this one needs, selected or not: read once a run.
-
-        Raises:
-            ApolloError: They cannot be read.
-        """
-        return self.run.lookup(stream, self.sibling(stream).read_all)
-
-    def read_all(self) -> list[Record]:
-        """Return all rows as Apollo gives them, for a stream that needs them to read its own.
-
-        Raises:
-            ApolloError: They cannot be read.
-        """
-        with self.needed():
-            return [row for rows in Reading(self.new_walk(None), self.fetch) for row in rows]
-
-    def outlook(self) -> Outlook:
-        """Return what a sync would read, for the plan: at most two requests, all of them free.
-
-        Raises:
-            ApolloError: The stream cannot be read.
-        """
-        return Outlook(len(self.fetch(PageRequest()).records), requests=1)
+    A fault of the tap is never said to be Apollo's.
+    """
+    here = Path(__file__).parents[1]
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if here in Path(one.filename).parents]
+    where = "tap-apollo"
+    if frames:
+        module = ".".join(Path(frames[-1].filename).relative_to(here.parent).with_suffix("").parts)
+        where = f"{module}, line {frames[-1].lineno}"
+    return f"there is a fault in {where} ({type(error).__name__})."
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

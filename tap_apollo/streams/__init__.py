@@ -1,113 +1,60 @@
-"""The index of the streams."""
+"""The index of the streams: what is declared in these modules, by the group that they belong to."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_apollo.streams.accounts import AccountDetails, Accounts, AccountStages
-from tap_apollo.streams.analytics import AnalyticsReports
-from tap_apollo.streams.base import PagedStream
-from tap_apollo.streams.contacts import (
-    ContactDeals,
-    ContactDetails,
-    Contacts,
-    ContactSequenceActivity,
-    ContactSequenceStatuses,
-    ContactStages,
-)
-from tap_apollo.streams.conversations import ConversationDetails, ConversationExports, Conversations
-from tap_apollo.streams.credit import CreditStream
-from tap_apollo.streams.deals import DealDetails, Deals, DealStages
-from tap_apollo.streams.engagement import (
-    Calls,
-    EmailSchedules,
-    OutreachEmailActivities,
-    OutreachEmailContents,
-    OutreachEmails,
-    Sequences,
-    TaskDetails,
-    Tasks,
-)
-from tap_apollo.streams.enrichment import EnrichmentResults, OrganizationEnrichment, PeopleEnrichment
-from tap_apollo.streams.notes import Notes
-from tap_apollo.streams.per_record import PerRecordStream
-from tap_apollo.streams.prospecting import (
-    NewsArticles,
-    OrganizationDetails,
-    OrganizationJobPostings,
-    Organizations,
-    People,
-    PersonDetails,
-)
-from tap_apollo.streams.workspace import (
-    ApiUsageStats,
-    CreditUsageStats,
-    CustomFields,
-    EmailAccounts,
-    Fields,
-    Lists,
-    UserProfile,
-    Users,
+from tap_apollo.readers.io import name_of
+from tap_apollo.singer.stream import ApolloStream
+from tap_apollo.streams import (
+    accounts,
+    analytics,
+    contacts,
+    conversations,
+    deals,
+    engagement,
+    enrichment,
+    exports,
+    fields,
+    notes,
+    prospecting,
+    sequences,
+    workspace,
 )
 
 if TYPE_CHECKING:
-    from tap_apollo.singer.stream import ApolloStream
+    from types import ModuleType
+
+#: The modules of each group of streams, which share a page in the docs.
+MODULES: dict[str, tuple[ModuleType, ...]] = {
+    "crm": (contacts, accounts, deals, fields, notes),
+    "engagement": (sequences, engagement, conversations, exports),
+    "workspace": (workspace, analytics),
+    "prospecting": (prospecting, enrichment),
+}
+
+
+def declared_in(module: ModuleType) -> list[type[ApolloStream]]:
+    """Return the streams that a module declares, in their order there."""
+    return [
+        one
+        for one in vars(module).values()
+        if isinstance(one, type) and issubclass(one, ApolloStream) and one.__module__ == module.__name__
+    ]
+
+
+#: The streams of each group, by their names.
+GROUPS: dict[str, dict[str, type[ApolloStream]]] = {
+    group: {name_of(one): one for module in modules for one in declared_in(module)}
+    for group, modules in MODULES.items()
+}
 
 #: Every stream by its name.
-STREAMS: dict[str, type[ApolloStream]] = {
-    stream.name: stream
-    for stream in (
-        Contacts,
-        ContactSequenceStatuses,
-        ContactDetails,
-        ContactDeals,
-        ContactSequenceActivity,
-        ContactStages,
-        Accounts,
-        AccountDetails,
-        AccountStages,
-        Deals,
-        DealDetails,
-        DealStages,
-        Lists,
-        Fields,
-        CustomFields,
-        Notes,
-        Sequences,
-        EmailSchedules,
-        OutreachEmails,
-        OutreachEmailActivities,
-        OutreachEmailContents,
-        Tasks,
-        TaskDetails,
-        Calls,
-        Conversations,
-        Users,
-        UserProfile,
-        EmailAccounts,
-        ApiUsageStats,
-        CreditUsageStats,
-        AnalyticsReports,
-        People,
-        Organizations,
-        OrganizationDetails,
-        OrganizationJobPostings,
-        NewsArticles,
-        OrganizationEnrichment,
-        PersonDetails,
-        PeopleEnrichment,
-        EnrichmentResults,
-        ConversationDetails,
-        ConversationExports,
-    )
-}
+STREAMS: dict[str, type[ApolloStream]] = {name: one for streams in GROUPS.values() for name, one in streams.items()}
 
 #: The streams that cost credits, which exist only if `credit_streams` names them.
-CREDIT_STREAMS: dict[str, type[CreditStream]] = {
-    name: stream for name, stream in STREAMS.items() if issubclass(stream, CreditStream)
-}
+CREDIT_STREAMS = {name: one for name, one in STREAMS.items() if one.reads.costs}
 
-#: Names of the streams that the setting `max_pages` may limit: in their pages, or in their requests.
-PAGED = tuple(
-    name for name, stream in STREAMS.items() if issubclass(stream, (PagedStream, CreditStream, PerRecordStream))
-)
+#: The streams that the settings `max_pages` and `full_refresh_days` may name.
+PAGED = tuple(name for name, one in STREAMS.items() if one.reads.takes_max_pages)
+REFRESHED = tuple(name for name, one in STREAMS.items() if one.reads.takes_full_refresh_days)

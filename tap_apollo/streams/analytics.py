@@ -11,19 +11,22 @@ from singer_sdk.exceptions import RetriableAPIError
 from typing_extensions import override
 
 from tap_apollo.api.endpoint import POST
-from tap_apollo.api.errors import RequestError
+from tap_apollo.api.errors import RequestError, UnknownReplyError
 from tap_apollo.api.rate_limits import HOUR, WindowState
 from tap_apollo.paging import Page, PageRequest, WholePages
-from tap_apollo.readers.prefetch import Outlook
+from tap_apollo.readers.cursor import Cursor
+from tap_apollo.readers.lists import ListReader
+from tap_apollo.readers.reader import Estimate
 from tap_apollo.singer.conform import now
-from tap_apollo.singer.stream import UNKNOWN_FORM, ApolloStream
+from tap_apollo.singer.stream import ApolloStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.helpers.types import Record
 
-    from tap_apollo.paging import Walk
+    from tap_apollo.paging import Outcome, Walk
+    from tap_apollo.readers.io import StreamIO
 
     #: The groups that a figure belongs to, as the reply describes them, by their dimensions.
     Place = Mapping[str, Mapping[str, Any]]
@@ -122,74 +125,90 @@ class Report:
                     }
 
 
-class AnalyticsReports(ApolloStream):
-    """The cells of each report in ``analytics_reports``; without reports nothing is asked.
+class Reports(ListReader):
+    """The reports in the setting, a request each.
 
     The rate limit may stop a run between two reports, so the state says which one the next run begins with.
     """
 
-    name = "analytics_reports"
-    endpoint = POST(
-        "reports/sync_report", read=lambda reply: [reply], scope="api/v1/reports/sync_report", oauth="report_sync"
-    )
-    primary_keys = ("report", "row_key", "column_key", "metric")
-
-    _reports: list[Report]
-
     @override
-    def new_walk(self, context: Context | None) -> Walk:
-        reports = [Report(entry) for entry in self.config["analytics_reports"]]
+    def cursors(self, io: StreamIO, **options: Any) -> Iterator[Cursor]:
+        reports = [Report(entry) for entry in io.config["analytics_reports"]]
         names = [report.name for report in reports]
-        first = names.index(self.stream_state[NEXT]) if self.stream_state.get(NEXT) in names else 0
-        self._reports = [*reports[first:], *reports[:first]]
-        return WholePages(len(reports))
+        first = names.index(io.place[NEXT]) if io.place.get(NEXT) in names else 0
+        walked = ReportsPass(io, [*reports[first:], *reports[:first]])
+        yield Cursor(io, walked, fetch=walked.fetch)
 
     @override
-    def page_parameters(self, request: PageRequest) -> dict[str, Any]:
-        return self._reports[request.number - 1].body
+    def estimate(self, io: StreamIO) -> Estimate:
+        """Tell how many requests the reports take; none is tried, as Apollo allows five an hour."""
+        reports = len(io.config["analytics_reports"])
+        if not reports:
+            return Estimate(0, requests=0, note="`analytics_reports` names none")
+        return Estimate(None, reports, note="not tried: Apollo allows 5 reports an hour", windows=(WINDOW,))
 
-    @override
+
+class ReportsPass:
+    """One run's walk through the reports.
+
+    Attributes:
+        walk: The walk.
+        resumed: Whether it goes on where another was stopped: no, it begins with another report.
+    """
+
+    resumed = False
+
+    def __init__(self, io: StreamIO, reports: list[Report]) -> None:
+        """Take the reports in the order in which to ask for them."""
+        self._io = io
+        self._reports = reports
+        self._asked = 0
+        self.walk: Walk = WholePages(len(reports))
+
+    def progress(self, rows: list[Record]) -> None:  # noqa: ARG002
+        """Note that the rows of a report are written."""
+        self._begin_next_run_at(self._asked)
+        self._io.save()
+
+    def finish(self, outcome: Outcome) -> None:
+        """Note nothing more."""
+
     def fetch(self, request: PageRequest) -> Page:
         """Ask for a report; one that Apollo refuses does not keep the others from being read."""
-        report = self._reports[request.number - 1]
+        self._asked = request.number
+        io, report = self._io, self._reports[request.number - 1]
         try:
-            [reply] = super().fetch(request).records
-            rows = [*report.rows(reply)]
-            ignored = ", ".join(f"`{name}` ({', '.join(metrics)})" for name, metrics in ignored_filters(reply).items())
-        except RequestError as error:
-            return self._refused(report, error.message)
-        except UNKNOWN_FORM as error:
-            return self._refused(report, self.unknown_form(error))
+            reply = io.ask(report.body)
+            with io.endpoint.parsing():
+                rows = [*report.rows(reply)]
+                ignored = ", ".join(
+                    f"`{name}` ({', '.join(metrics)})" for name, metrics in ignored_filters(reply).items()
+                )
+        except (RequestError, UnknownReplyError) as error:
+            io.report.failed(io.name, f"the report `{report.name}`: {error.message}")
+            return Page([])
         except (RetriableAPIError, requests.RequestException):
             self._begin_next_run_at(request.number)  # after it: it may fail for ever, and the others be read
             raise
         if ignored:
             text = "%s: the report `%s` has filters that Apollo ignored, as they do not go with metrics of it: %s."
-            self.logger.warning(text, self.name, report.name, ignored)
+            io.logger.warning(text, io.name, report.name, ignored)
         return Page(rows, total=len(rows))
-
-    @override
-    def page_delivered(self, rows: list[Record]) -> None:
-        self._begin_next_run_at(self._reading.pages)
-        self.write_state()
-
-    @override
-    def outlook(self) -> Outlook:
-        """Tell how many requests the reports take; none is tried, as Apollo allows five an hour."""
-        reports = len(self.config["analytics_reports"])
-        if not reports:
-            return Outlook(0, requests=0, note="`analytics_reports` names none")
-        return Outlook(None, reports, note="not tried: Apollo allows 5 reports an hour", windows=(WINDOW,))
-
-    def _refused(self, report: Report, reason: str) -> Page:
-        self.run.report.failed(self.name, f"the report `{report.name}`: {reason}")
-        return Page([])
 
     def _begin_next_run_at(self, number: int) -> None:
         """Note in the state with which of the reports the next run begins; with the first if there are no more."""
-        self.stream_state.pop(NEXT, None)
+        self._io.place.pop(NEXT, None)
         if number < len(self._reports):
-            self.stream_state[NEXT] = self._reports[number].name
+            self._io.place[NEXT] = self._reports[number].name
+
+
+class AnalyticsReports(ApolloStream):
+    """The cells of each report in ``analytics_reports``; without reports nothing is asked."""
+
+    name = "analytics_reports"
+    endpoint = POST("reports/sync_report", scope="api/v1/reports/sync_report", oauth="report_sync")
+    primary_keys = ("report", "row_key", "column_key", "metric")
+    reads = Reports()
 
 
 def ignored_filters(reply: Mapping[str, Any]) -> dict[str, list[str]]:

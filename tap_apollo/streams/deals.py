@@ -5,57 +5,55 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING
 
-from typing_extensions import override
-
 from tap_apollo.api.endpoint import GET, by_number
+from tap_apollo.readers.lists import Unordered
+from tap_apollo.readers.per_record import PerRecord
 from tap_apollo.singer.conform import timestamp
+from tap_apollo.singer.custom_fields import FieldsByLabel
 from tap_apollo.singer.stream import ApolloStream
-from tap_apollo.streams.base import ListStream
-from tap_apollo.streams.custom_fields import CustomFieldsMixin
-from tap_apollo.streams.per_record import PerRecordStream
+from tap_apollo.streams.fields import CustomFields
 
 if TYPE_CHECKING:
-    from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.helpers.types import Record
 
 
-class DealMixin(CustomFieldsMixin):
-    """A stream whose rows are deals."""
-
-    modality = "opportunity"
-
-    @override
-    def shaped(self, row: Record, context: Context | None) -> Record:
-        """Fill ``created_at``, which Apollo has renamed; the id of a deal begins with its moment of creation."""
-        deal = super().shaped(row, context)
-        deal["created_at"] = (
-            deal.get("opportunity_created_at")
-            or deal.get("created_at")
-            or timestamp(datetime.datetime.fromtimestamp(int(deal["id"][:8], 16), tz=datetime.timezone.utc).isoformat())
-        )
-        return deal
+def fill_created_at(deal: Record) -> None:
+    """Fill ``created_at``, which Apollo has renamed; the id of a deal begins with its moment of creation."""
+    deal["created_at"] = (
+        deal.get("opportunity_created_at")
+        or deal.get("created_at")
+        or timestamp(datetime.datetime.fromtimestamp(int(deal["id"][:8], 16), tz=datetime.timezone.utc).isoformat())
+    )
 
 
-class Deals(DealMixin, ListStream):
+#: How the rows of all streams of deals become records.
+DEAL = FieldsByLabel(CustomFields, "opportunity", then=fill_created_at)
+
+
+class Deals(ApolloStream):
     """Deals of all pipelines."""
 
     name = "deals"
     endpoint = GET(
         "opportunities/search",
-        paged=by_number,
         rows="opportunities",
+        paged=by_number,
         scope="deals/api/v1/opportunities/search",
         oauth="opportunities_list",
     )
+    reads = Unordered()
+    conform = DEAL
 
 
-class DealDetails(DealMixin, PerRecordStream):
+class DealDetails(ApolloStream):
     """Deals as their own endpoint shows them."""
 
     name = "deal_details"
     endpoint = GET(
         "opportunities/{id}", rows="opportunity", scope="deals/api/v1/opportunities/show", oauth="opportunity_read"
     )
-    parents = (Deals,)
+    reads = PerRecord(Deals)
+    conform = DEAL
 
 
 class DealStages(ApolloStream):

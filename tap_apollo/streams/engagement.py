@@ -1,95 +1,77 @@
-"""What a team does to reach people: sequences, e-mails, tasks, calls, conversations."""
+"""What a team does to reach people: e-mails, tasks, calls."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
-
-from typing_extensions import override
+from typing import TYPE_CHECKING, Any
 
 from tap_apollo.api.endpoint import GET, POST, by_number
+from tap_apollo.readers.lists import Cut, Unordered
+from tap_apollo.readers.per_record import PerRecord
+from tap_apollo.readers.windows import Windows
 from tap_apollo.singer.stream import ApolloStream
-from tap_apollo.streams.base import ListStream, cut_by
-from tap_apollo.streams.per_record import PerRecordStream
-from tap_apollo.streams.windowed import WindowedStream
+from tap_apollo.streams.sequences import Sequences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from singer_sdk.helpers.types import Record
 
     from tap_apollo.paging import DateWindow
-    from tap_apollo.streams.base import ResumableStream
+    from tap_apollo.readers.io import StreamIO
 
 
-class Sequences(ListStream):
-    """Sequences, which the API calls emailer campaigns, with their statistics."""
-
-    name = "sequences"
-    endpoint = POST(
-        "emailer_campaigns/search",
-        paged=by_number,
-        rows="emailer_campaigns",
-        scope="api/v1/emailer_campaigns/search",
-        oauth="emailer_campaigns_search",
-    )
+def due_within(window: DateWindow) -> dict[str, Any]:
+    """Return the filters for e-mails that are due on some days."""
+    return {
+        "emailer_message_date_range_mode": "due_at",
+        "emailer_message_date_range": {"min": f"{window.first}", "max": f"{window.last}"},
+    }
 
 
-class EmailSchedules(ApolloStream):
-    """The hours in which sequences may send."""
-
-    name = "email_schedules"
-    endpoint = GET(
-        "emailer_schedules",
-        rows="emailer_schedules",
-        scope="api/v1/emailer_schedules/index",
-        oauth="emailer_schedules_list",
-    )
-
-
-class OutreachEmails(WindowedStream):
+class OutreachEmails(ApolloStream):
     """E-mails of sequences and single ones, by the day they are due; the reply reports no total."""
 
     name = "outreach_emails"
     endpoint = GET(
         "emailer_messages/search",
-        paged=by_number,
         rows="emailer_messages",
+        paged=by_number,
         scope="api/v1/emailer_messages/search",
         oauth="emailer_messages_search",
     )
     replication_key = "due_at"
-    days_ahead = 366  # e-mails are scheduled ahead
-
-    @override
-    def window_parameters(self, window: DateWindow) -> Mapping[str, Any]:
-        return {
-            "emailer_message_date_range_mode": "due_at",
-            "emailer_message_date_range": {"min": f"{window.first}", "max": f"{window.last}"},
-        }
-
-    @override
-    def slices(self) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        return cut_by("emailer_campaign_ids", self.lookup(Sequences))
+    reads = Windows(due_within, days_ahead=366, slices=Cut("emailer_campaign_ids", Sequences))  # they are scheduled
 
 
-class OutreachEmailActivities(PerRecordStream):
+def activities_of(io: StreamIO, emails: list[Record], _: StreamIO) -> list[Record]:
+    """Ask what became of an e-mail."""
+    rows = []
+    reply = io.ask(record_id=emails[0]["id"])
+    with io.endpoint.parsing():
+        for activity in io.endpoint.records(reply):
+            email = activity.get("emailer_message") or {}
+            counts = {name: email.get(name) for name in ("num_opens", "num_clicks", "emailer_message_events")}
+            rows.append({"emailer_message_id": emails[0]["id"], **activity, **counts})
+    return rows
+
+
+class OutreachEmailActivities(ApolloStream):
     """What became of each e-mail; opens and clicks do not show in the list of e-mails."""
 
     name = "outreach_email_activities"
     endpoint = GET("emailer_messages/{id}/activities", rows="activities", scope=None, oauth=None)
-    parents = (OutreachEmails,)
-
-    @override
-    def rows_about(self, records: list[Record], parent: ResumableStream) -> list[Record]:
-        rows = []
-        for activity in self.read_records(self.about(records[0])):
-            email = activity.get("emailer_message") or {}
-            counts = {name: email.get(name) for name in ("num_opens", "num_clicks", "emailer_message_events")}
-            rows.append({"emailer_message_id": records[0]["id"], **activity, **counts})
-        return rows
+    reads = PerRecord(OutreachEmails, ask=activities_of)
 
 
-class OutreachEmailContents(PerRecordStream):
+def was_sent(email: Record) -> bool:
+    """Whether an e-mail was sent."""
+    return email.get("status") == "completed"
+
+
+def contents_of(io: StreamIO, emails: list[Record], _: StreamIO) -> list[Record]:
+    """Ask for the text of some e-mails."""
+    return io.endpoint.records(io.ask({"ids": [email["id"] for email in emails]}))
+
+
+class OutreachEmailContents(ApolloStream):
     """The text of each e-mail that was sent, which does not change: asked for once, ten at a time."""
 
     name = "outreach_email_contents"
@@ -99,48 +81,34 @@ class OutreachEmailContents(PerRecordStream):
         scope="api/v1/emailer_messages/get_content",
         oauth="emailer_messages_get_content",
     )
-    parents = (OutreachEmails,)
-    batch = 10
-
-    @override
-    def asks_about(self, record: Record) -> bool:
-        return record.get("status") == "completed"
-
-    @override
-    def key(self, record: Record, parent: ResumableStream) -> str:
-        return cast("str", record["id"])
-
-    @override
-    def remembers_all_of(self, parent: ResumableStream) -> bool:
-        return True
-
-    @override
-    def rows_about(self, records: list[Record], parent: ResumableStream) -> list[Record]:
-        return self.read_records(self.ask({"ids": [record["id"] for record in records]}))
+    reads = PerRecord(OutreachEmails, ask=contents_of, about=was_sent, batches={OutreachEmails: 10}, once=True)
 
 
-class Tasks(ListStream):
+class Tasks(ApolloStream):
     """Tasks, each with a copy of its contact."""
 
     name = "tasks"
-    endpoint = POST("tasks/search", paged=by_number, rows="tasks", scope="api/v1/tasks/search", oauth="tasks_list")
+    endpoint = POST("tasks/search", rows="tasks", paged=by_number, scope="api/v1/tasks/search", oauth="tasks_list")
+    reads = Unordered()
 
 
-class TaskDetails(PerRecordStream):
+class TaskDetails(ApolloStream):
     """Tasks as their own endpoint shows them."""
 
     name = "task_details"
     endpoint = GET("tasks/{id}", rows="task", scope="api/v1/tasks/show", oauth="tasks_list")
-    parents = (Tasks,)
+    reads = PerRecord(Tasks)
 
 
-class Calls(WindowedStream):
+def begun_within(window: DateWindow) -> dict[str, Any]:
+    """Return the filters for calls that began on some days."""
+    return {"date_range": {"min": f"{window.first}", "max": f"{window.last}"}}
+
+
+class Calls(ApolloStream):
     """Phone calls, by the day they began."""
 
     name = "calls"
-    endpoint = GET("phone_calls/search", paged=by_number, rows="phone_calls", scope=None, oauth="phone_call_search")
+    endpoint = GET("phone_calls/search", rows="phone_calls", paged=by_number, scope=None, oauth="phone_call_search")
     replication_key = "start_time"
-
-    @override
-    def window_parameters(self, window: DateWindow) -> Mapping[str, Any]:
-        return {"date_range": {"min": f"{window.first}", "max": f"{window.last}"}}
+    reads = Windows(begun_within)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from typing_extensions import override
+from typing import TYPE_CHECKING, Any
 
 from tap_apollo.api.endpoint import GET
 from tap_apollo.paging import PER_PAGE, Listing, ListWalk
-from tap_apollo.readers.prefetch import Reading
-from tap_apollo.singer.conform import timestamp
+from tap_apollo.readers.cursor import Cursor, Fleeting
+from tap_apollo.readers.per_record import PerRecord
+from tap_apollo.singer.conform import moment, timestamp
+from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.accounts import Accounts
 from tap_apollo.streams.contacts import Contacts
 from tap_apollo.streams.deals import Deals
-from tap_apollo.streams.per_record import PerRecordStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.helpers.types import Record
 
     from tap_apollo.paging import PageRequest
-    from tap_apollo.streams.base import ResumableStream
+    from tap_apollo.readers.io import StreamIO
+
+#: What names the records that notes are asked for about: several contacts, one of the others.
+_OF = {"contacts": "contact_ids", "accounts": "account_id", "deals": "opportunity_id"}
 
 
 def by_skipping(request: PageRequest) -> dict[str, Any]:
@@ -30,40 +30,23 @@ def by_skipping(request: PageRequest) -> dict[str, Any]:
     return {**page, "sort_by_field": "created_at", "sort_direction": "asc"}
 
 
-class Notes(PerRecordStream):
+def notes_on(io: StreamIO, records: list[Record], parent: StreamIO) -> list[Record]:
+    """Read the list of notes on some records, which comes without a total, and note the last change as the bookmark."""
+    name, ids, since = _OF[parent.name], [record["id"] for record in records], io.config.get("start_date")
+    about = {name: ids if name.endswith("s") else ids[0]}
+    created = {"start_date": timestamp(since)[:10]} if since else {}
+    cursor = Cursor(io, Fleeting(ListWalk(Listing({**about, **created}))))
+    notes = [note for some in cursor for note in some]
+    changes = [io.place.get("replication_key_value") or "", *(moment(note.get("updated_at")) or "" for note in notes)]
+    if latest := max(changes):
+        io.place.update(replication_key=io.stream.replication_key, replication_key_value=latest)
+    return notes
+
+
+class Notes(ApolloStream):
     """The notes on contacts, asked for by the hundred, and on accounts and deals, which can be asked for one by one."""
 
     name = "notes"
-    endpoint = GET("notes", paged=by_skipping, rows="notes", scope="meetings/api/v1/notes/index", oauth="notes_list")
+    endpoint = GET("notes", rows="notes", paged=by_skipping, scope="meetings/api/v1/notes/index", oauth="notes_list")
     replication_key = "updated_at"
-    parents = (Contacts, Accounts, Deals)
-
-    _of: ClassVar[dict[str, str]] = {
-        Contacts.name: "contact_ids",
-        Accounts.name: "account_id",
-        Deals.name: "opportunity_id",
-    }
-
-    @override
-    def batch_of(self, parent: ResumableStream) -> int:
-        return PER_PAGE if self._of[parent.name].endswith("s") else 1
-
-    @override
-    def rows_about(self, records: list[Record], parent: ResumableStream) -> list[Record]:
-        """Read the list of notes on some records, which comes without a total."""
-        ids = [record["id"] for record in records]
-        name = self._of[parent.name]
-        since = self.config.get("start_date")
-        created = {"start_date": timestamp(since)[:10]} if since else {}
-        walk = ListWalk(Listing({name: ids if name.endswith("s") else ids[0], **created}))
-        return [note for notes in Reading(walk, self.fetch) for note in notes]
-
-    @override
-    def get_records(self, context: Context | None) -> Iterable[Record]:
-        """Read the stream, and keep the moment of the last change as the bookmark."""
-        latest = self.stream_state.get("replication_key_value") or ""
-        for row in super().get_records(context):
-            latest = max(latest, row["updated_at"] or "")
-            yield row
-        if latest:
-            self.stream_state.update(replication_key=self.replication_key, replication_key_value=latest)
+    reads = PerRecord(Contacts, Accounts, Deals, ask=notes_on, batches={Contacts: PER_PAGE})

@@ -2,121 +2,51 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from tap_apollo.api.endpoint import GET, POST, by_number
 from tap_apollo.api.errors import ApolloError
 from tap_apollo.credits import Price
-from tap_apollo.paging import (
-    DISPLAY_LIMIT,
-    PER_PAGE,
-    Listing,
-    ListWalk,
-    WholePages,
-    digest,
-)
+from tap_apollo.paging import DISPLAY_LIMIT, PER_PAGE, digest
 from tap_apollo.paging.windows import FLOOR
-from tap_apollo.readers.prefetch import Outlook
-from tap_apollo.singer.conform import timestamp
-from tap_apollo.streams.base import PagedStream
-from tap_apollo.streams.credit import CreditStream, RecordCreditStream, Wanted
+from tap_apollo.readers.lists import FreeSearches, nested
+from tap_apollo.readers.purchase import Order, Purchase, Records, Wanted
+from tap_apollo.singer.conform import moment, timestamp
+from tap_apollo.singer.stream import ApolloStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.helpers.types import Record
 
+    from tap_apollo.api.errors import RequestError
     from tap_apollo.credits import Purchases
-    from tap_apollo.paging import Walk
+    from tap_apollo.readers.purchase import Buying, Job
 
 
-class People(PagedStream):
+class People(ApolloStream):
     """The people that each search in ``people_searches`` finds; without searches nothing is asked."""
 
     name = "people"
     endpoint = POST(
         "mixed_people/api_search",
-        paged=by_number,
         rows="people",
+        paged=by_number,
         scope="api/v1/mixed_people/api_search",
         oauth="mixed_people_api_search",
     )
     primary_keys = ("search", "id")
-    one_list = False  # a list per search
-    state_partitioning_keys = ()
-
-    _pages_read = 0
-    _limit_said = False
-
-    @property
-    @override
-    def partitions(self) -> list[dict[str, Any]]:
-        return [{"search": name} for name in self._searches]
-
-    @property
-    def _searches(self) -> dict[str, dict[str, Any]]:
-        return {search["name"]: search for search in self.config["people_searches"]}
-
-    @override
-    def new_walk(self, context: Context | None) -> Walk:
-        if context is None:  # what the SDK passes when there are no partitions
-            return WholePages(0)
-        filters = nested(self._searches[context["search"]]["filters"])
-        return ListWalk(Listing(filters, display_limit=self.endpoint.display_limit))
-
-    @override
-    def page_limit(self, context: Context | None) -> int | None:
-        """The limit of the search, or what the searches before have left of the stream's."""
-        stream = super().page_limit(context)
-        left = None if stream is None else max(0, stream - self._pages_read)
-        search = self._searches[context["search"]].get("max_pages") if context else None
-        return min((limit for limit in (left, search) if limit is not None), default=None)
-
-    @override
-    def page_limit_reached(self) -> None:
-        """Say so of the stream's limit; that of a search is what is wanted of it."""
-        if self._pages_read == self.max_pages and not self._limit_said:
-            self._limit_said = True
-            text = "%s stopped at a limit: `max_pages.%s` is %s. The next run reads the same pages."
-            self.logger.warning(text, self.name, self.name, f"{self.max_pages:,}")
-
-    @override
-    def page_delivered(self, rows: list[Record]) -> None:
-        self._pages_read += 1
-
-    @override
-    def outlook(self) -> Outlook:
-        """Ask what the first two searches find; of more, at least as much is to come."""
-        contexts = self.partitions
-        if not contexts:
-            return Outlook(0, requests=0, note="`people_searches` names none")
-        looks = []
-        for context in contexts[:2]:
-            total = self.fetch(dataclasses.replace(next(self.new_walk(context).pages()), per_page=1)).total or 0
-            pages, limit = math.ceil(total / PER_PAGE), self.page_limit(context)
-            looks.append((total, pages) if limit is None or pages <= limit else (limit * PER_PAGE, limit))
-        records, requests = (sum(numbers) for numbers in zip(*looks, strict=True))
-        return Outlook(records, requests, at_least=len(contexts) > len(looks))
-
-    @override
-    def shaped(self, row: Record, context: Context | None) -> Record:
-        return {**super().shaped(row, context), "search": (context or {})["search"]}
+    reads = FreeSearches("people_searches")
 
 
-class Organizations(CreditStream):
-    """The companies that each search in ``organization_searches`` finds: each page is bought once, in turn."""
+class Searches:
+    """The searches of companies in ``organization_searches``: each page is bought once, in turn."""
 
-    name = "organizations"
-    endpoint = POST("mixed_companies/search", scope="api/v1/mixed_companies/search", oauth="mixed_companies_search")
-    primary_keys = ("search", "id")
-    price = Price(1, "page", free="a page without companies")
-    refused = {"page": 501, "per_page": 101}  # either is one too many
-    remembers = {
+    remembers: Mapping[str, Any] = {
         "found": {"type": "array", "items": {"type": "string"}},
         "searches": {
             "type": "object",
@@ -133,16 +63,16 @@ class Organizations(CreditStream):
         },
     }
 
-    @override
-    def purchases(self) -> Iterator[list[Record]]:
-        for search in self.config["organization_searches"]:
-            yield from self._pages_of(search)
+    def of(self, buying: Buying) -> Iterator[Job]:
+        """Yield the searches."""
+        for search in buying.io.config["organization_searches"]:
+            yield Search(search, buying)
 
-    @override
-    def to_buy(self) -> tuple[int, bool]:
+    def to_buy(self, buying: Buying) -> tuple[int, bool]:
+        """Return how many pages are to be bought, and whether more may come."""
         pages, at_least = 0, False
-        for search in self.config["organization_searches"]:
-            place, limit = self._place(search), search.get("max_pages")
+        for search in buying.io.config["organization_searches"]:
+            place, limit = Search(search, buying).place, search.get("max_pages")
             if place["done"] or place.get("ignored"):
                 continue
             known = place.get("pages")
@@ -151,95 +81,158 @@ class Organizations(CreditStream):
             at_least = at_least or (known is None and limit is None)
         return pages, at_least
 
-    def _pages_of(self, search: Mapping[str, Any]) -> Iterator[list[Record]]:
-        """Buy the pages of one search from where it was stopped."""
-        name, body, place = search["name"], nested(search["filters"]), self._place(search)
-        pages = 0
-        while not place["done"]:
-            if place.get("ignored"):
-                text = f"Apollo ignores the filters of the search `{name}`: correct them in `organization_searches`."
-                raise ApolloError(text)
-            self.left = f"the search `{name}` from page {place['next']:,} on"
-            if pages == search.get("max_pages"):
-                self.note_limit(f"`max_pages` of the search `{name}` is {pages:,}")
-                return
-            reply = self.buy({**body, "page": place["next"], "per_page": PER_PAGE}, worst=self.price.credits)
-            pages += 1
-            place["ignored"] = reply.get("breadcrumbs") == []  # of a page that was paid for; never again
-            if place["ignored"]:
-                continue
+    def summary(self, buying: Buying) -> None:
+        """Report nothing: a search that cannot be read ends the stream."""
+
+
+class Search:
+    """The pages of one search of companies, from where it was stopped."""
+
+    def __init__(self, search: Mapping[str, Any], buying: Buying) -> None:
+        """Begin where the state says; from the first page on if the filters are new, or it is too old."""
+        self._search = search
+        self._buying = buying
+        self._name = search["name"]
+        self._pages = 0
+        self._total = 0
+        self.place = self._from_state()
+
+    def _from_state(self) -> dict[str, Any]:
+        buying, filters = self._buying, digest(self._search["filters"])
+        places = buying.state.setdefault("searches", {})
+        place: dict[str, Any] = places.get(self._name, {})
+        try:
+            age = (buying.today - datetime.date.fromisoformat(place["began"])).days if place else 0
+            days = buying.io.config.get("credit_refresh_days")
+            if place.get("filters") != filters or (place["done"] and days is not None and age >= days):
+                place = {"filters": filters, "began": f"{buying.today}", "next": 1, "done": False}
+        except ValueError as error:
+            raise buying.unusable(error) from error
+        places[self._name] = place
+        return place
+
+    def order(self) -> Order | None:
+        """Return the request for the next page.
+
+        Raises:
+            ApolloError: Apollo ignores the filters.
+        """
+        place, buying, limit = self.place, self._buying, self._search.get("max_pages")
+        if place["done"]:
+            return None
+        if place.get("ignored"):
+            text = f"Apollo ignores the filters of the search `{self._name}`: correct them in `organization_searches`."
+            raise ApolloError(text)
+        buying.left = f"the search `{self._name}` from page {place['next']:,} on"
+        if self._pages == limit:
+            buying.stop(f"`max_pages` of the search `{self._name}` is {self._pages:,}")
+            return None
+        self._pages += 1
+        page = {"page": place["next"], "per_page": PER_PAGE}
+        return Order(buying.unit_price, {**nested(self._search["filters"]), **page})
+
+    def cost(self, reply: Any) -> int:
+        """Return the price, or nothing if the page is empty."""
+        return self._buying.price.credits if reply["accounts"] or reply["organizations"] else 0
+
+    def rows(self, reply: Any) -> list[Record]:
+        """Return the rows of both arrays: a company that the team has saved comes in the other one."""
+        with self._buying.io.endpoint.parsing():
+            if reply.get("breadcrumbs") == []:  # of a page that was paid for; never again
+                self.place["ignored"] = True
+                return []
             rows = [
                 *({"kind": "account", **row} for row in reply["accounts"]),
                 *({"kind": "organization", **row, "organization_id": row["id"]} for row in reply["organizations"]),
             ]
-            yield [{**row, "search": name} for row in rows]
-            self._note_found(row.get("organization_id") for row in rows)
-            total = reply["pagination"]["total_entries"]
-            place["pages"] = math.ceil(min(total, DISPLAY_LIMIT) / PER_PAGE)
-            place["done"] = not rows or place["next"] >= place["pages"]
-            place["next"] += 1
-            if place["done"] and total > DISPLAY_LIMIT:
-                shown = f"Apollo shows {DISPLAY_LIMIT:,} of the {total:,} companies that the search `{name}` finds"
-                self.run.report.incomplete(self.name, f"{shown}; narrow its filters")
-        self.left = ""
+            self._total = int(reply["pagination"]["total_entries"])
+            return [{**row, "search": self._name} for row in rows]
 
-    def _place(self, search: Mapping[str, Any]) -> dict[str, Any]:
-        """Return how far a search was bought; from its first page on if its filters are new, or it is too old."""
-        places = self.stream_state.setdefault("searches", {})
-        filters = digest(search["filters"])
-        place: dict[str, Any] = places.get(search["name"], {})
-        try:
-            age = (self.today - datetime.date.fromisoformat(place["began"])).days if place else 0
-            days = self.config.get("credit_refresh_days")
-            if place.get("filters") != filters or (place["done"] and days is not None and age >= days):
-                place = {"filters": filters, "began": f"{self.today}", "next": 1, "done": False}
-        except ValueError as error:
-            raise self.unusable(error) from error
-        places[search["name"]] = place
-        return place
+    def bought(self, rows: list[Record]) -> None:
+        """Note that the page is bought, and the companies on it."""
+        place, total = self.place, self._total
+        if place.get("ignored"):
+            return
+        self._note_found(row.get("organization_id") for row in rows)
+        place["pages"] = math.ceil(min(total, DISPLAY_LIMIT) / PER_PAGE)
+        place["done"] = not rows or place["next"] >= place["pages"]
+        place["next"] += 1
+        if place["done"] and total > DISPLAY_LIMIT:
+            shown = f"Apollo shows {DISPLAY_LIMIT:,} of the {total:,} companies that the search `{self._name}` finds"
+            self._buying.io.incomplete(f"{shown}; narrow its filters")
 
     def _note_found(self, organization_ids: Iterable[str | None]) -> None:
         """Remember the companies, for the streams that buy more about them: asking again would cost."""
-        found = self.stream_state.setdefault("found", [])
+        found = self._buying.state.setdefault("found", [])
         known = set(found)
         found.extend(one for one in dict.fromkeys(organization_ids) if one and one not in known)
 
+    def parts(self) -> list[Job]:
+        """Return none: a page is one request."""
+        return []
+
+    def refused(self, error: RequestError) -> None:
+        """End the stream.
+
+        Raises:
+            RequestError: Always.
+        """
+        raise error
+
+
+class Organizations(ApolloStream):
+    """The companies that each search in ``organization_searches`` finds: each page is bought once, in turn."""
+
+    name = "organizations"
+    endpoint = POST("mixed_companies/search", scope="api/v1/mixed_companies/search", oauth="mixed_companies_search")
+    primary_keys = ("search", "id")
+    reads = Purchase(
+        Price(1, "page", free="a page without companies"),
+        Searches(),
+        probe={"page": 501, "per_page": 101},  # either is one too many
+    )
+
+
+def companies(buying: Buying) -> list[str]:
+    """Return the companies in `organization_ids`, or else those that organizations found."""
+    given: list[str] = buying.io.config["organization_ids"]
+    bookmarks: dict[str, Any] = buying.io.services.state.get("bookmarks", {})
+    found: list[str] = bookmarks.get(Organizations.name, {}).get("found", [])
+    return given or found
+
+
+class Companies(Records):
+    """Each company by itself."""
+
     @override
-    def cost_of(self, reply: Any) -> int:
-        return self.price.credits if reply["accounts"] or reply["organizations"] else 0
-
-
-class OfOrganizations(RecordCreditStream):
-    """A stream of what Apollo knows of each company in `organization_ids`, or of each that organizations found."""
-
-    @property
-    def organization_ids(self) -> list[str]:
-        """The companies."""
-        given: list[str] = self.config["organization_ids"]
-        found: list[str] = self.tap_state.get("bookmarks", {}).get(Organizations.name, {}).get("found", [])
-        return given or found
+    def given(self, buying: Buying) -> list[Wanted]:
+        return [Wanted(one, one) for one in companies(buying)]
 
     @override
-    def given(self) -> list[Wanted]:
-        return [Wanted(one, one) for one in self.organization_ids]
-
-    @override
-    def to_buy(self) -> tuple[int, bool]:
-        units, _ = super().to_buy()
-        return units, not self.config["organization_ids"]  # organizations may find more first
+    def to_buy(self, buying: Buying) -> tuple[int, bool]:
+        units, _ = super().to_buy(buying)
+        return units, not buying.io.config["organization_ids"]  # organizations may find more first
 
 
-class OrganizationDetails(OfOrganizations):
+class OrganizationDetails(ApolloStream):
     """Companies in full."""
 
     name = "organization_details"
     endpoint = GET(
         "organizations/{id}", rows="organization", scope="api/v1/organizations/show", oauth="organization_read"
     )
-    price = Price(1, "organization", free="a company that Apollo does not know")
+    reads = Purchase(Price(1, "organization", free="a company that Apollo does not know"), Companies())
 
 
-class OrganizationJobPostings(OfOrganizations):
+class JobPostings(Companies):
+    """The openings at each company."""
+
+    @override
+    def rows(self, reply: Any, batch: list[Wanted], buying: Buying) -> list[Record]:
+        return [{**row, "organization_id": batch[0].value} for row in buying.io.endpoint.records(reply)]
+
+
+class OrganizationJobPostings(ApolloStream):
     """The openings at each company; a page holds more than Apollo shows of one company."""
 
     name = "organization_job_postings"
@@ -250,27 +243,16 @@ class OrganizationJobPostings(OfOrganizations):
         oauth="organizations_job_posting",
         parameters={"page": 1, "per_page": 10_000},
     )
-    price = Price(1, "organization", free="a company without openings")
-
-    @override
-    def rows_of(self, reply: Any, batch: list[Wanted]) -> list[Record]:
-        return [{**row, "organization_id": batch[0].value} for row in reply["organization_job_postings"]]
+    reads = Purchase(Price(1, "organization", free="a company without openings"), JobPostings())
 
 
-class NewsArticles(OfOrganizations):
-    """The news of companies, a hundred companies a request, up to yesterday: what is asked for once is not again."""
+class NewsSinceLastAsked:
+    """The news of companies, up to yesterday: a group of companies is a job that is begun and finished with its days.
 
-    name = "news_articles"
-    endpoint = POST(
-        "news_articles/search",
-        rows="news_articles",
-        scope="api/v1/news_articles/search",
-        oauth="organizations_news_articles",
-    )
-    replication_key = "published_at"
-    per_page: ClassVar[int] = 25
-    companies: ClassVar[int] = 100
-    remembers = {
+    What is asked for once is not again. A group holds companies that were last asked about on one day.
+    """
+
+    remembers: Mapping[str, Any] = {
         "open": {
             "type": "object",
             "required": ["ids", "since", "until", "page"],
@@ -282,89 +264,135 @@ class NewsArticles(OfOrganizations):
             },
         },
     }
-    price = Price(1, "page", free="a page without articles")
 
-    @override
-    def purchases(self) -> Iterator[list[Record]]:
-        read = self.remembered(refresh=False)
-        groups = self._groups(read)
-        while group := self.stream_state.get("open") or next(groups, None):
-            self.stream_state["open"] = group
-            self.left = f"news from {group['since'] or 'the beginning'} on"
-            while group["page"]:
-                reply = self.buy(self._search(group), worst=self.price.credits)
-                articles = reply["news_articles"]
-                yield articles
-                group["page"] = group["page"] + 1 if len(articles) == self.per_page else 0
-                self._move_bookmark(articles)
-            read.add(group["ids"], datetime.date.fromisoformat(group["until"]))
-            del self.stream_state["open"]
-        self.left = ""
+    def __init__(self, companies: int, per_page: int) -> None:
+        """Declare the size of a request.
 
-    @override
-    def to_buy(self) -> tuple[int, bool]:
-        return sum(1 for _ in self._groups(self.remembered(refresh=False))), True
-
-    def _groups(self, read: Purchases) -> Iterator[dict[str, Any]]:
-        """Yield what to ask for: companies that were last asked about on one day, and the days since then.
-
-        A group is begun and finished with the same days, however many runs that takes.
+        Args:
+            companies: Most companies in one request.
+            per_page: Articles on a page.
         """
-        until = self.today - datetime.timedelta(days=1)
-        start = self.config.get("start_date")
+        self._companies = companies
+        self._per_page = per_page
+
+    def of(self, buying: Buying) -> Iterator[Job]:
+        """Yield the groups, the one that was not finished first."""
+        read = buying.remembered(refresh=False)
+        groups = self._groups(buying, read)
+        while group := buying.state.get("open") or next(groups, None):
+            buying.state["open"] = group
+            yield News(group, buying, self._per_page)
+            read.add(group["ids"], datetime.date.fromisoformat(group["until"]))
+            del buying.state["open"]
+
+    def to_buy(self, buying: Buying) -> tuple[int, bool]:
+        """Return how many groups there are: each takes a page at least."""
+        return sum(1 for _ in self._groups(buying, buying.remembered(refresh=False))), True
+
+    def summary(self, buying: Buying) -> None:
+        """Report nothing: news that cannot be read end the stream."""
+
+    def _groups(self, buying: Buying, read: Purchases) -> Iterator[dict[str, Any]]:
+        """Yield what to ask for: companies that were last asked about on one day, and the days since then."""
+        until = buying.today - datetime.timedelta(days=1)
+        start = buying.io.config.get("start_date")
         first = datetime.date.fromisoformat(timestamp(start)[:10]) if start else None
         groups: dict[datetime.date | None, list[str]] = {}
-        for one in dict.fromkeys(self.organization_ids):
+        for one in dict.fromkeys(companies(buying)):
             last = read.when(one)
             groups.setdefault(first if last is None else last + datetime.timedelta(days=1), []).append(one)
         for since, ids in groups.items():
             if since is not None and since > until:
                 continue
-            for at in range(0, len(ids), self.companies):
-                some = [one for one in ids[at : at + self.companies] if read.when(one) != until]
+            for at in range(0, len(ids), self._companies):
+                some = [one for one in ids[at : at + self._companies] if read.when(one) != until]
                 if some:
                     yield {"ids": some, "since": f"{since}" if since else None, "until": f"{until}", "page": 1}
 
-    def _search(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        categories = (self.config.get("news") or {}).get("categories")
-        return {
+
+class News:
+    """The pages of news of one group of companies."""
+
+    def __init__(self, group: dict[str, Any], buying: Buying, per_page: int) -> None:
+        """Take a group, as the state holds it."""
+        self._group = group
+        self._buying = buying
+        self._per_page = per_page
+        buying.left = f"news from {group['since'] or 'the beginning'} on"
+
+    def order(self) -> Order | None:
+        """Return the request for the next page."""
+        group = self._group
+        if not group["page"]:
+            return None
+        categories = (self._buying.io.config.get("news") or {}).get("categories")
+        parameters = {
             "organization_ids": group["ids"],
             "published_at": {"min": group["since"] or f"{FLOOR}", "max": group["until"]},
             **({"categories": categories} if categories else {}),
             "page": group["page"],
-            "per_page": self.per_page,
+            "per_page": self._per_page,
         }
+        return Order(self._buying.unit_price, parameters)
 
-    def _move_bookmark(self, articles: list[Record]) -> None:
-        newest = [timestamp(one["published_at"]) for one in articles if one.get("published_at")]
-        self.stream_state["replication_key"] = self.replication_key
-        before = self.stream_state.get("replication_key_value", "")
-        self.stream_state["replication_key_value"] = max([before, *newest])
+    def cost(self, reply: Any) -> int:
+        """Return the price, or nothing if the page is empty."""
+        return self._buying.price.credits if reply["news_articles"] else 0
+
+    def rows(self, reply: Any) -> list[Record]:
+        """Return the articles."""
+        return self._buying.io.endpoint.records(reply)
+
+    def bought(self, rows: list[Record]) -> None:
+        """Note that the page is bought; a short one is the last."""
+        self._group["page"] = self._group["page"] + 1 if len(rows) == self._per_page else 0
+        state = self._buying.state
+        newest = [at for row in rows if (at := moment(row.get("published_at")))]
+        state["replication_key"] = "published_at"
+        state["replication_key_value"] = max([state.get("replication_key_value", ""), *newest])
+
+    def parts(self) -> list[Job]:
+        """Return none: a page is one request."""
+        return []
+
+    def refused(self, error: RequestError) -> None:
+        """End the stream.
+
+        Raises:
+            RequestError: Always.
+        """
+        raise error
 
 
-class PersonDetails(RecordCreditStream):
+class NewsArticles(ApolloStream):
+    """The news of companies, a hundred companies a request, up to yesterday: what is asked for once is not again."""
+
+    name = "news_articles"
+    endpoint = POST(
+        "news_articles/search",
+        rows="news_articles",
+        scope="api/v1/news_articles/search",
+        oauth="organizations_news_articles",
+    )
+    replication_key = "published_at"
+    reads = Purchase(Price(1, "page", free="a page without articles"), NewsSinceLastAsked(companies=100, per_page=25))
+
+
+class Persons(Records):
+    """Each person by itself: those in `person_ids`, or those that people finds."""
+
+    @override
+    def given(self, buying: Buying) -> list[Wanted] | None:
+        return [Wanted(one, one) for one in buying.io.config["person_ids"]] or None
+
+    @override
+    def source(self, buying: Buying) -> type[People]:
+        return People
+
+
+class PersonDetails(ApolloStream):
     """People in full, without their addresses: those in `person_ids`, or those that people finds."""
 
     name = "person_details"
     endpoint = GET("people/{id}", rows="person", scope="api/v1/people/show", oauth="person_read")
-    price = Price(1, "person", free="a person whom Apollo does not know")
-
-    @override
-    def given(self) -> list[Wanted] | None:
-        return [Wanted(one, one) for one in self.config["person_ids"]] or None
-
-    @override
-    def source(self) -> People:
-        return self.sibling(People)
-
-
-def nested(filters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return filters written as Apollo documents them for a query, ``titles[]``, ``range[min]``, as a JSON body."""
-    body: dict[str, Any] = {}
-    for name, value in filters.items():
-        outer, _, inner = name.removesuffix("]").partition("[")
-        if inner:
-            body[outer] = {**body.get(outer, {}), inner: value}
-        else:
-            body[outer] = value
-    return body
+    reads = Purchase(Price(1, "person", free="a person whom Apollo does not know"), Persons())

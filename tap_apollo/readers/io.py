@@ -1,0 +1,263 @@
+"""What a reader is given: where to ask, where its place is kept, and where to say what went wrong."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import datetime
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import requests
+from singer_sdk.exceptions import RetriableAPIError
+
+from tap_apollo import schemas
+from tap_apollo.api.client import Call
+from tap_apollo.api.errors import ApolloError, ForbiddenError, PassingError, UnknownReplyError
+from tap_apollo.readers.prefetch import LookAhead
+from tap_apollo.readers.tolerance import Tolerance
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tap_apollo.api.endpoint import Endpoint
+    from tap_apollo.paging import Page, PageRequest, Record
+    from tap_apollo.readers.cursor import Cursor
+    from tap_apollo.report import SyncReport
+    from tap_apollo.services import Services
+    from tap_apollo.singer.stream import ApolloStream
+
+Found = TypeVar("Found")
+
+
+def name_of(stream: type[ApolloStream]) -> str:
+    """Return a stream's name, which the SDK declares for objects only."""
+    return str(cast("Any", stream).name)
+
+
+@dataclasses.dataclass
+class StreamIO:
+    """What a reader is given to read one stream with, once.
+
+    Attributes:
+        services: What the run shares.
+        stream: The declaration of the stream.
+        place: The state that tells a later run where to go on; changed in place.
+        priority: Whose requests go first where streams compete: the lowest.
+        keeps_place: Whether the place is written: not if what is read is not.
+        refresh_days: After how many days to read everything again; None: never.
+        needed_by: The stream that this one is read for; None if it is read for itself.
+        on_request: Called at each request.
+        requests: Requests so far.
+        pages: Pages so far.
+        delivered: Rows that are written.
+        missing: How many rows are known to be missing, at the least.
+        settled: Whether what did not come is not there, so that a target may drop it.
+        limits: What is to be said of the limits that ended the reading.
+        cursor: What drives the walk; None before there is one.
+        tolerance: Counts the records that cannot be read by themselves.
+        cut_short: What Apollo shows only a part of, counted: per unit and text.
+    """
+
+    services: Services
+    stream: type[ApolloStream]
+    place: dict[str, Any]
+    priority: int = 0
+    keeps_place: bool = True
+    refresh_days: int | None = None
+    needed_by: str | None = None
+    on_request: Callable[[], None] = lambda: None
+    requests: int = 0
+    pages: int = 0
+    delivered: int = 0
+    missing: int = 0
+    settled: bool = False
+    limits: list[str] = dataclasses.field(default_factory=list)
+    cursor: Cursor | None = None
+    tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
+    cut_short: collections.Counter[tuple[str, str]] = dataclasses.field(default_factory=collections.Counter)
+
+    # What there is to know
+
+    @property
+    def name(self) -> str:
+        """The stream's name."""
+        return name_of(self.stream)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where its records are asked for."""
+        return self.stream.endpoint
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The settings."""
+        return self.services.config
+
+    @property
+    def report(self) -> SyncReport:
+        """Where to say what went wrong."""
+        return self.services.report
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The stream's logger."""
+        return self.services.logger.getChild(self.name)
+
+    @property
+    def started(self) -> datetime.datetime:
+        """When the run began, in UTC."""
+        return self.services.started
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """The JSON Schema of each column."""
+        columns: dict[str, Any] = schemas.load(self.name)["properties"]
+        return columns
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether another stream needs all of it, and keeps no place."""
+        return self.needed_by is not None and not self.keeps_place
+
+    @property
+    def max_pages(self) -> int | None:
+        """What the setting of that name says of the stream."""
+        pages: dict[str, int] = self.config["max_pages"]
+        return pages.get(self.name)
+
+    def refresh_is_due(self, walked_at: datetime.datetime | None) -> bool:
+        """Whether everything was last read as long ago as the setting says."""
+        if self.refresh_days is None:
+            return False
+        return walked_at is None or self.started - walked_at >= datetime.timedelta(days=self.refresh_days)
+
+    # Asking
+
+    def ask(
+        self,
+        parameters: Mapping[str, Any] | None = None,
+        record_id: str | None = None,
+        *,
+        endpoint: Endpoint | None = None,
+        worst: int = 0,
+        cost: Callable[[Any], int] | None = None,
+    ) -> Any:
+        """Ask, and return the reply.
+
+        Args:
+            parameters: The JSON body of a POST, the query of a GET; by default what the endpoint sends always.
+            record_id: The record that it is about, where the endpoint's path holds its id.
+            endpoint: By default the stream's.
+            worst: The most credits that a request can cost.
+            cost: Tells from a reply what it did cost.
+
+        Raises:
+            ApolloError: Apollo refuses it; other errors as those of ``Client.send``.
+        """
+        self._count()
+        where = endpoint or self.endpoint
+        what = where.parameters if parameters is None else parameters
+        with self._said_as_needed():
+            return self.services.client.send(Call(where, what, self.name, record_id, self.priority, worst, cost))
+
+    def fetch(self, request: PageRequest, ahead: LookAhead | None = None) -> Page:
+        """Ask for a page, or take it from those asked for ahead.
+
+        Raises:
+            UnknownReplyError: The reply is of an unknown form; other errors as those of ``ask``.
+        """
+        coming = ahead.take(request) if ahead else None
+        if coming is None:
+            return self.endpoint.page(self.ask(self.endpoint.page_parameters(request)))
+        self._count()
+        with self.services.baton.laid_down():
+            reply = coming.result()
+        return self.endpoint.page(reply)
+
+    def look_ahead(self) -> LookAhead:
+        """Return what asks for pages before they are wanted."""
+        endpoint, client, limiter = self.endpoint, self.services.client, self.services.limiter
+
+        def send(request: PageRequest) -> Any:
+            return client.send(Call(endpoint, endpoint.page_parameters(request), self.name, priority=self.priority))
+
+        return LookAhead(send, self.config["max_concurrent_requests"], lambda: limiter.room(endpoint.path))
+
+    def _count(self) -> None:
+        self.requests += 1
+        self.on_request()
+
+    @contextlib.contextmanager
+    def _said_as_needed(self) -> Iterator[None]:
+        """Say of errors that the stream is read because another needs it, if it is."""
+        if self.needed_by is None:
+            yield
+            return
+        path = self.endpoint.path
+        try:
+            yield
+        except ApolloError as error:
+            # Some say it by themselves.
+            if error is self.report.fatal or isinstance(error, (ForbiddenError, UnknownReplyError)):
+                raise
+            raise type(error)(f"{path} is needed, and cannot be read: {error.message}") from error
+        except (RetriableAPIError, requests.RequestException) as error:
+            reason = self.services.client.why(error)
+            raise PassingError(f"{path} is needed, and cannot be read: {reason}") from error
+
+    # Other streams
+
+    def of(
+        self, stream: type[ApolloStream], place: dict[str, Any] | None = None, refresh_days: int | None = None
+    ) -> StreamIO:
+        """Return what another stream is read with for this one's ends, selected or not.
+
+        Args:
+            stream: Its declaration.
+            place: Where its place is kept: in this one's state, so that neither disturbs the other.
+            refresh_days: After how many days to read everything of it again.
+        """
+        return StreamIO(
+            self.services,
+            stream,
+            {} if place is None else place,
+            self.priority,
+            keeps_place=place is not None,
+            refresh_days=refresh_days,
+            needed_by=self.needed_by or self.name,
+        )
+
+    def lookup(self, stream: type[ApolloStream]) -> list[Record]:
+        """Return all rows of a small stream that this one needs, selected or not: read once a run.
+
+        Raises:
+            ApolloError: They cannot be read.
+        """
+        other = self.of(stream)
+        return self.services.lookup(stream, lambda: [row for rows in stream.reads.rows(other) for row in rows])
+
+    # Saying and saving
+
+    def save(self) -> None:
+        """Write a STATE, if the place is kept: what was written before it stands."""
+        if self.keeps_place:
+            self.services.write_state()
+
+    def stopped(self, limit: str, left: str, then: str = "") -> None:
+        """Note that a limit ended the reading.
+
+        Args:
+            limit: Which, and where it stands.
+            left: What is left for the next run.
+            then: What the next run does, a sentence, if it is not that.
+        """
+        self.limits.append(f"{limit}. {then or f'Left for the next run: {left}.'}")
+
+    def incomplete(self, reason: str) -> None:
+        """Say that records are missing."""
+        if self.needed_by is None:
+            self.report.incomplete(self.name, reason)
+        else:
+            self.report.incomplete(self.needed_by, f"{self.name}: {reason}")

@@ -1,0 +1,429 @@
+"""Lists: those that come whole, and those that come in pages, in no order or most recently updated first."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from typing_extensions import override
+
+from tap_apollo.paging import (
+    PER_PAGE,
+    Frontier,
+    Listing,
+    ListMemory,
+    ListWalk,
+    StateError,
+    TimeMark,
+    WholePages,
+    WindowMemory,
+    digest,
+)
+from tap_apollo.readers.cursor import Cursor, Fleeting
+from tap_apollo.readers.reader import Estimate, Reader
+from tap_apollo.report import counted
+from tap_apollo.singer.conform import moment, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from tap_apollo.paging import Mark, Outcome, Record, Walk
+    from tap_apollo.paging.memory import ReadMark
+    from tap_apollo.readers.cursor import Pass
+    from tap_apollo.readers.io import StreamIO
+    from tap_apollo.singer.stream import ApolloStream
+
+Memory = TypeVar("Memory", ListMemory, WindowMemory)
+
+#: Where the walk's memory stands in a place.
+WALK = "walk"
+
+
+class ListReader(Reader):
+    """A stream that one walk reads."""
+
+    finds_deletions = True
+
+    #: Whether a run reads only what is new or may have changed since the last.
+    tells_changes: ClassVar[bool] = False
+
+    def start(self, io: StreamIO) -> Pass:
+        """Return the walk of this run, from where the place says."""
+        raise NotImplementedError
+
+    def cursor(self, io: StreamIO, walked: Pass, **options: Any) -> Cursor:
+        """Return what drives the walk of this run; where a small list is looked up, no page limit holds.
+
+        Args:
+            io: What to read with.
+            walked: What ``start`` gave.
+            **options: As ``Cursor`` takes them.
+        """
+        return Cursor(io, walked, io.max_pages if self.takes_max_pages and not io.looks_up else None, **options)
+
+    def cursors(self, io: StreamIO, **options: Any) -> Iterator[Cursor]:
+        """Yield what drives the walks that read the stream, one after another."""
+        yield self.cursor(io, self.start(io), **options)
+
+    @override
+    def rows(self, io: StreamIO) -> Iterator[list[Record]]:
+        for cursor in self.cursors(io, ahead=None if io.needed_by else io.look_ahead()):
+            io.cursor = cursor
+            yield from cursor
+
+    @override
+    def summary(self, io: StreamIO) -> tuple[str, ...]:
+        cursor = io.cursor
+        if cursor is None:
+            return ()
+        if cursor.limited:
+            io.stopped(f"`max_pages.{io.name}` is {io.max_pages:,}", "the rest of the list")
+        came = cursor.came()
+        return (came, counted(cursor.pages, "request")) if came else ()
+
+
+class Whole(ListReader):
+    """A list that comes in one reply."""
+
+    @override
+    def start(self, io: StreamIO) -> Pass:
+        return Fleeting(WholePages())
+
+    @override
+    def estimate(self, io: StreamIO) -> Estimate:
+        first = next(self.start(io).walk.pages())
+        return Estimate(len(io.fetch(first).records), requests=1)
+
+
+def expected(io: StreamIO, records: int, *, at_least: bool = False) -> Estimate:
+    """Return the estimate of some records in pages, as far as the page limit lets the stream go."""
+    pages, limit = max(1, math.ceil(records / PER_PAGE)), io.max_pages
+    if limit is not None and pages > limit:
+        return Estimate(limit * PER_PAGE, limit, note=f"`max_pages` allows {limit:,} of {pages:,} pages")
+    return Estimate(records, pages, at_least=at_least)
+
+
+def remembered(io: StreamIO, read: Callable[[Any], Memory], nothing: Memory) -> Memory:
+    """Return the memory in a place; one that cannot be used is dropped with the bookmark, and said.
+
+    Args:
+        io: What has the place.
+        read: Reads a memory from JSON; raises StateError if it is none.
+        nothing: The memory of a stream that was never read.
+    """
+    if WALK not in io.place and "replication_key_value" not in io.place:
+        return nothing
+    try:
+        return read(io.place.get(WALK))
+    except StateError as error:
+        for key in (WALK, "replication_key", "replication_key_value"):
+            io.place.pop(key, None)
+        io.logger.warning("%s: the state cannot be used, as %s; reading everything.", io.name, error)
+        return nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """What a list that is too long can be cut by: a parameter that takes ids.
+
+    Attributes:
+        parameter: The filter's name.
+        stream: The small stream whose rows have the ids: stages, labels, sequences.
+        modality: The kind of record that a label must be for; None for any.
+    """
+
+    parameter: str
+    stream: type[ApolloStream]
+    modality: str | None = None
+
+    def filters(self, io: StreamIO) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        """Return the filters, each with a name."""
+        for row in io.lookup(self.stream):
+            if self.modality in {None, row.get("modality")}:
+                yield f"{self.parameter}={row['id']}", {self.parameter: [row["id"]]}
+
+
+class Unordered(ListReader):
+    """A list in no order of update: every run reads all of it, from where one was stopped."""
+
+    takes_max_pages = True
+
+    @override
+    def start(self, io: StreamIO) -> ListPass:
+        return ListPass(self, io)
+
+    # What the lists in an order of update say of themselves
+
+    def listing(self, io: StreamIO) -> Listing:
+        """Return how the list is asked for."""
+        return Listing(display_limit=io.endpoint.display_limit)
+
+    def read_mark(self, io: StreamIO) -> ReadMark | None:  # noqa: ARG002
+        """Return what reads the marks of the stream's walks; None without an order of update."""
+        return None
+
+    def check(self, io: StreamIO, memory: ListMemory) -> None:
+        """Hold a memory against the rest of the place.
+
+        Raises:
+            StateError: They do not agree.
+        """
+
+    def covered(self, io: StreamIO, memory: ListMemory) -> tuple[Mark | None, tuple[str, ...]]:  # noqa: ARG002
+        """Return the mark down to which to read, and what it is recognized by."""
+        return None, ()
+
+    def bookmark(self, io: StreamIO, mark: Mark) -> None:
+        """Write the bookmark that stands for a mark, if the stream has one."""
+
+    @override
+    def estimate(self, io: StreamIO) -> Estimate:
+        walked = self.start(io)
+        first, covered = next(walked.walk.pages()), walked.covered
+        page = io.fetch(first if covered else dataclasses.replace(first, per_page=1))
+        total = page.total or len(page.records)
+        below = max(0, total - walked.stopped_at) if walked.resumed else 0  # what a stopped walk has left
+        if covered is None:
+            return expected(io, below or total)
+        new = sum(not covered.covers(row) for row in page.records)
+        look = expected(io, new + below, at_least=new == len(page.records) < total)
+        most = expected(io, total)
+        if not look.at_least or most.note:
+            return look
+        return dataclasses.replace(look, note=f"at most {total:,} records in {counted(most.requests, 'request')}")
+
+
+class ListPass:
+    """One run's walk through a list.
+
+    Attributes:
+        walk: The walk.
+        covered: The mark down to which it reads; None if it reads everything.
+        resumed: Whether it goes on where another was stopped.
+    """
+
+    def __init__(self, reader: Unordered, io: StreamIO) -> None:
+        """Begin where the place says."""
+        self._reader = reader
+        self._io = io
+        self._memory = remembered(io, self._read, ListMemory())
+        self.covered, witnesses = reader.covered(io, self._memory)
+        self._whole = self.covered is None or self.covered is not self._memory.covered
+        self.resumed = bool(self._memory.stops)
+        settle = io.config["detect_deletes"] and io.needed_by is None
+        self._walk = ListWalk(reader.listing(io), self.covered, self._memory.stops, witnesses, settle=settle)
+
+    @property
+    def walk(self) -> Walk:
+        """The walk."""
+        return self._walk
+
+    @property
+    def stopped_at(self) -> int:
+        """How many rows the last run had read."""
+        return self._memory.stops[0].position
+
+    def _read(self, state: Any) -> ListMemory:
+        memory = ListMemory.from_state(state, self._reader.read_mark(self._io))
+        self._reader.check(self._io, memory)
+        return memory
+
+    def progress(self, rows: list[Record]) -> None:  # noqa: ARG002
+        """Note where the walk stands."""
+        witnesses = self._memory.witnesses if self._whole else self._walk.witnesses
+        stops = tuple(self._walk.stops())
+        memory = ListMemory(self._memory.covered, stops, witnesses, self._memory.walked_at)
+        self._io.place[WALK] = memory.to_state()
+        self._io.save()
+
+    def finish(self, outcome: Outcome) -> None:
+        """Note what the walk has covered."""
+        place = self._io.place
+        if outcome.missing and not outcome.capped:  # the next run looks for it, from where this one began
+            place[WALK] = self._memory.to_state()
+            return
+        mark = self._walk.mark or self._memory.covered
+        if mark is None:
+            place[WALK] = ListMemory().to_state()
+            return
+        walked_at = self._io.started if self._whole or outcome.whole else self._memory.walked_at
+        place[WALK] = ListMemory(mark, (), self._walk.witnesses, walked_at).to_state()
+        self._reader.bookmark(self._io, mark)
+
+
+class _MostRecentFirst(Unordered):
+    """A list in descending order of last update, which can be cut and sorted by creation where it is too long."""
+
+    takes_full_refresh_days = True
+    tells_changes = True
+
+    def __init__(self, updated: str, *, created: str, slices: Cut, labels: Cut) -> None:
+        """Declare how the list is sorted and cut.
+
+        Args:
+            updated: What sorts it by last update.
+            created: What sorts it by creation.
+            slices: What cuts it into parts of which each row is in exactly one.
+            labels: What cuts a part that is too long read from both ends.
+        """
+        self._updated = updated
+        self._created = created
+        self._slices = slices
+        self._labels = labels
+
+    @override
+    def listing(self, io: StreamIO) -> Listing:
+        return Listing(
+            parameters={"sort_by_field": self._updated, "sort_ascending": False},
+            key=self.key(io),
+            new_mark=lambda head, before: self.new_mark(io, head, before),
+            slices=lambda: self._slices.filters(io),
+            newest={"sort_by_field": self._created, "sort_ascending": False},
+            oldest={"sort_by_field": self._created, "sort_ascending": True},
+            labels=lambda: self._labels.filters(io),
+            display_limit=io.endpoint.display_limit,
+        )
+
+    def key(self, io: StreamIO) -> Callable[[Record], str | None] | None:
+        """Return what gives the sort value of a row, if rows show it."""
+        raise NotImplementedError
+
+    def new_mark(self, io: StreamIO, head: list[Record], before: Mark | None) -> Mark | None:
+        """Return the mark of a walk that began with some rows."""
+        raise NotImplementedError
+
+
+class NewestFirst(_MostRecentFirst):
+    """A list in descending order of its replication key, read down to the bookmark."""
+
+    @override
+    def key(self, io: StreamIO) -> Callable[[Record], str | None]:
+        name = str(io.stream.replication_key)
+        return lambda row: moment(row.get(name))
+
+    @override
+    def new_mark(self, io: StreamIO, head: list[Record], before: Mark | None) -> Mark | None:
+        """Return the replication value of the walk's first record."""
+        key = self.key(io)
+        first = next(filter(None, map(key, head)), None)
+        return None if first is None else TimeMark(first, key)
+
+    @override
+    def read_mark(self, io: StreamIO) -> ReadMark:
+        return lambda state: TimeMark(timestamp(state["at"]), self.key(io))
+
+    @override
+    def check(self, io: StreamIO, memory: ListMemory) -> None:
+        at = memory.covered.at if isinstance(memory.covered, TimeMark) else None
+        if at != io.place.get("replication_key_value"):
+            raise StateError("its bookmark was edited")
+
+    @override
+    def covered(self, io: StreamIO, memory: ListMemory) -> tuple[Mark | None, tuple[str, ...]]:
+        mark, start = memory.covered, io.config.get("start_date")
+        due = io.refresh_is_due(memory.walked_at)
+        if start and (due or not isinstance(mark, TimeMark) or timestamp(start) > mark.at):
+            return TimeMark(timestamp(start), self.key(io), margin=datetime.timedelta()), ()
+        return (None, ()) if due or mark is None else (mark, memory.witnesses)
+
+    @override
+    def bookmark(self, io: StreamIO, mark: Mark) -> None:
+        if isinstance(mark, TimeMark):
+            io.place.update(replication_key=io.stream.replication_key, replication_key_value=mark.at)
+
+
+class FrontierFirst(_MostRecentFirst):
+    """A list in descending order of an update time that it does not show, read down to rows that are as they were."""
+
+    @override
+    def key(self, io: StreamIO) -> None:
+        return None
+
+    @override
+    def new_mark(self, io: StreamIO, head: list[Record], before: Mark | None) -> Mark | None:
+        """Return what the walk began with, and what is left of the mark before."""
+        return Frontier([*map(digest, head), *(before.digests if isinstance(before, Frontier) else ())])
+
+    @override
+    def read_mark(self, io: StreamIO) -> ReadMark:
+        return lambda state: Frontier(state["digests"])
+
+    @override
+    def covered(self, io: StreamIO, memory: ListMemory) -> tuple[Mark | None, tuple[str, ...]]:
+        return (None, ()) if io.refresh_is_due(memory.walked_at) else (memory.covered, memory.witnesses)
+
+
+def nested(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return filters written as Apollo documents them for a query, ``titles[]``, ``range[min]``, as a JSON body."""
+    body: dict[str, Any] = {}
+    for name, value in filters.items():
+        outer, _, inner = name.removesuffix("]").partition("[")
+        if inner:
+            body[outer] = {**body.get(outer, {}), inner: value}
+        else:
+            body[outer] = value
+    return body
+
+
+class FreeSearches(ListReader):
+    """The searches that a setting names, each a list read whole; without searches nothing is asked.
+
+    Attributes:
+        setting: The setting.
+    """
+
+    takes_max_pages = True
+
+    def __init__(self, setting: str) -> None:
+        """Take the setting's name."""
+        self.setting = setting
+
+    @override
+    def cursors(self, io: StreamIO, **options: Any) -> Iterator[Cursor]:
+        for search in io.config[self.setting]:
+            yield Cursor(io, Fleeting(self._walk(io, search)), self._limit(io, search), **options)
+            io.settled = False  # it is one list of several
+
+    @override
+    def rows(self, io: StreamIO) -> Iterator[list[Record]]:
+        names = [search["name"] for search in io.config[self.setting]]
+        for name, cursor in zip(names, self.cursors(io, ahead=io.look_ahead()), strict=True):
+            io.cursor = cursor
+            for rows in cursor:
+                yield [{**row, "search": name} for row in rows]
+
+    @override
+    def summary(self, io: StreamIO) -> tuple[str, ...]:
+        """Report what came, and the stream's limit; that of a search is what is wanted of it."""
+        if io.pages == io.max_pages and io.cursor and io.cursor.limited:
+            io.stopped(f"`max_pages.{io.name}` is {io.max_pages:,}", "", "The next run reads the same pages.")
+        searches = io.config[self.setting]
+        if io.cursor is None or not io.pages:
+            return ()
+        records = io.cursor.came() if len(searches) == 1 else counted(io.delivered, "record")
+        return records, counted(io.pages, "request")
+
+    @override
+    def estimate(self, io: StreamIO) -> Estimate:
+        """Ask what the first two searches find; of more, at least as much is to come."""
+        searches = io.config[self.setting]
+        if not searches:
+            return Estimate(0, requests=0, note=f"`{self.setting}` names none")
+        looks = []
+        for search in searches[:2]:
+            first = next(self._walk(io, search).pages())
+            total = io.fetch(dataclasses.replace(first, per_page=1)).total or 0
+            pages, limit = math.ceil(total / PER_PAGE), self._limit(io, search)
+            looks.append((total, pages) if limit is None or pages <= limit else (limit * PER_PAGE, limit))
+        records, requests = (sum(numbers) for numbers in zip(*looks, strict=True))
+        return Estimate(records, requests, at_least=len(searches) > len(looks))
+
+    def _walk(self, io: StreamIO, search: Mapping[str, Any]) -> ListWalk:
+        return ListWalk(Listing(nested(search["filters"]), display_limit=io.endpoint.display_limit))
+
+    def _limit(self, io: StreamIO, search: Mapping[str, Any]) -> int | None:
+        """Return the limit of a search, or what the searches before have left of the stream's."""
+        left = None if io.max_pages is None else max(0, io.max_pages - io.pages)
+        return min((limit for limit in (left, search.get("max_pages")) if limit is not None), default=None)

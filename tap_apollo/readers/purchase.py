@@ -1,0 +1,486 @@
+"""Streams whose requests cost credits: within the ledger's limits, and nothing twice.
+
+One loop buys. It works off jobs, of which each is kept in the state until it is done: a search is a job of many pages,
+a record to buy a job of one. A STATE comes before each charged request; when the rows of its reply are written, the
+job notes in the state what was bought. So a run that is killed has lost one request's worth at most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jsonschema import Draft7Validator
+from typing_extensions import override
+
+from tap_apollo.api.errors import ApolloError, GoneError, OutOfCreditsError, RedirectError, RequestError
+from tap_apollo.credits import LimitReachedError, Price, Purchases
+from tap_apollo.readers.io import name_of
+from tap_apollo.readers.lists import ListReader
+from tap_apollo.readers.reader import Estimate, Reader
+from tap_apollo.report import counted
+from tap_apollo.singer.conform import now
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from tap_apollo.credits import Ledger
+    from tap_apollo.paging import Record
+    from tap_apollo.readers.io import StreamIO
+    from tap_apollo.singer.stream import ApolloStream
+
+#: Where a stream's state holds what was bought, and the walk of the stream that it takes its records from.
+BOUGHT, SOURCE = "bought", "source"
+
+_BOUGHT = {BOUGHT: {"type": "object", "additionalProperties": {"type": "string"}}, SOURCE: {"type": "object"}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """One charged request.
+
+    Attributes:
+        worst: The most credits that it can cost.
+        parameters: The JSON body of a POST, the query of a GET; None: what the endpoint sends always.
+        record_id: The record that it is about, where the endpoint's path holds its id.
+    """
+
+    worst: int
+    parameters: Mapping[str, Any] | None = None
+    record_id: str | None = None
+
+
+class Job(Protocol):
+    """Something to buy."""
+
+    def order(self) -> Order | None:
+        """Return the next request; None: the job is done.
+
+        Raises:
+            LimitReachedError: What it may cost does not fit the limits.
+        """
+
+    def cost(self, reply: Any) -> int:
+        """Return the credits that a reply shows were charged."""
+
+    def rows(self, reply: Any) -> list[Record]:
+        """Return the rows in a reply.
+
+        Raises:
+            UnknownReplyError: It is of an unknown form.
+        """
+
+    def bought(self, rows: list[Record]) -> None:
+        """Note in the state what was bought, now that its rows are written."""
+
+    def parts(self) -> list[Job]:
+        """Return smaller jobs in place of one that Apollo refuses, of which only some may be why; none: it is small."""
+
+    def refused(self, error: RequestError) -> None:
+        """Take note that Apollo refuses the job, which is free.
+
+        Raises:
+            RequestError: The others would be refused, too.
+        """
+
+
+class Jobs(Protocol):
+    """What a stream has to buy, as its declaration says it."""
+
+    #: What the stream's state may hold, as JSON Schema; anything else would make it buy twice.
+    remembers: Mapping[str, Any]
+
+    def of(self, buying: Buying) -> Iterator[Job]:
+        """Yield the jobs; whoever asks for the next has done those before."""
+
+    def to_buy(self, buying: Buying) -> tuple[int, bool]:
+        """Return how many units a run would buy without limits, and whether more may come; free requests only."""
+
+    def summary(self, buying: Buying) -> None:
+        """Report what could not be bought."""
+
+
+class Buying:
+    """One run of a stream that buys.
+
+    Attributes:
+        io: What it reads with.
+        price: What it pays.
+        unit_price: The most that one unit can cost: a page, a record.
+        left: What is left to buy, as the closing line says it.
+        beyond: What is left beyond that.
+    """
+
+    def __init__(self, io: StreamIO, price: Price) -> None:
+        """Begin to buy."""
+        self.io = io
+        self.price = price
+        self.unit_price = price.at_most(io.config)
+        self.left = ""
+        self.beyond = ""
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The stream's state, changed in place."""
+        return self.io.place
+
+    @property
+    def ledger(self) -> Ledger:
+        """The run's ledger."""
+        return self.io.services.ledger
+
+    @property
+    def today(self) -> datetime.date:
+        """The day that the run began."""
+        return self.io.services.today
+
+    def allow(self, price: int) -> int:
+        """Return how many units of a price may be bought now.
+
+        Raises:
+            LimitReachedError: Not one.
+        """
+        if self.io.requests == self.io.max_pages:
+            raise LimitReachedError(f"`max_pages.{self.io.name}` is {self.io.max_pages:,}")
+        return self.ledger.affordable(price)
+
+    def send(self, order: Order, cost: Callable[[Any], int] | None = None) -> Any:
+        """Send a request that may cost credits, after a STATE with all that was bought so far, and return the reply.
+
+        Args:
+            order: The request.
+            cost: Tells from a reply what it did cost; without it, it is the worst case.
+
+        Raises:
+            LimitReachedError: The worst case does not fit the limits.
+        """
+        services = self.io.services
+        self.allow(1)
+        services.write_state(about_to_cost=order.worst)
+        try:
+            return self.io.ask(order.parameters, order.record_id, worst=order.worst, cost=cost)
+        finally:
+            if services.baton.is_mine:  # or else the run has ended, and the state is not to be touched
+                self.ledger.write_to(services.state)
+
+    def stop(self, limit: str) -> None:
+        """Note a limit that was reached, and what is left to do."""
+        self.io.stopped(limit, self.left or "what it had not come to")
+
+    def remembered(self, *, refresh: bool = True) -> Purchases:
+        """Return what was bought before.
+
+        Args:
+            refresh: Whether what is older than `credit_refresh_days` is forgotten.
+        """
+        days = self.io.config.get("credit_refresh_days") if refresh else None
+        try:
+            return Purchases(self.state.setdefault(BOUGHT, {}), self.today, days)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise self.unusable(error) from error
+
+    def check_state(self, remembers: Mapping[str, Any]) -> None:
+        """Make sure that the state tells what was bought.
+
+        Raises:
+            ApolloError: It does not.
+        """
+        properties = {**_BOUGHT, **remembers}
+        error = next(Draft7Validator({"properties": properties}).iter_errors(self.state), None)
+        if error:
+            raise self.unusable(error)
+
+    def unusable(self, error: Exception) -> ApolloError:
+        """Return what to raise for a state that does not tell what was bought: rather nothing than all of it again."""
+        return ApolloError(
+            f"the state does not tell what was bought ({type(error).__name__}), and nothing is bought twice: "
+            f"repair `bookmarks.{self.io.name}`, or remove it to buy anew.",
+        )
+
+    def source(self, stream: type[ApolloStream]) -> StreamIO:
+        """Return what a stream is read with whose records name what to buy.
+
+        Its place is kept in the buyer's state, so that neither disturbs the other. What was bought from it may be
+        bought again once the whole of it is read again.
+        """
+        place = self.state.setdefault(SOURCE, {})
+        return self.io.of(stream, place, self.io.config.get("credit_refresh_days"))
+
+    def records_of(self, stream: type[ApolloStream]) -> Iterator[list[Record]]:
+        """Yield another stream's rows, page by page, on from where the last run was stopped.
+
+        No page is asked for unless something on it could be paid for. The place stays before what is still to be asked
+        for.
+        """
+        source, reader = self.source(stream), stream.reads
+        if not isinstance(reader, ListReader):
+            raise TypeError(f"{name_of(stream)} is no list, and can be no source")
+        unread = self.left = f"the records of {name_of(stream)} that are not read yet"
+        self.beyond = f" and {unread}"
+        tolerance = self.io.tolerance
+        cursors = reader.cursors(
+            source,
+            before=lambda: self.allow(self.unit_price),
+            advances=lambda: not tolerance.failed,
+        )
+        for cursor in cursors:
+            for rows in cursor:
+                yield rows
+                self.left = unread
+        self.left = self.beyond = ""
+
+
+class Purchase(Reader):
+    """A stream that buys; it exists only if `credit_streams` names it.
+
+    Attributes:
+        price: What a request costs at most.
+    """
+
+    takes_max_pages = True
+    costs = True
+
+    def __init__(self, price: Price, jobs: Jobs, *, probe: Mapping[str, Any] | None = None) -> None:
+        """Declare what is bought.
+
+        Args:
+            price: What a request costs at most.
+            jobs: What there is to buy.
+            probe: A request that Apollo is bound to refuse, so that it is free, and tells whether the credentials may
+                send it.
+        """
+        self.price = price
+        self.jobs = jobs
+        self._probe = probe or {}
+
+    @override
+    def rows(self, io: StreamIO) -> Iterator[list[Record]]:
+        if io.services.trial:
+            io.logger.info("%s: not tried, as that could cost credits.", io.name)
+            return
+        buying = Buying(io, self.price)
+        dated = "purchased_at" in io.columns
+        try:
+            buying.check_state(self.jobs.remembers)
+            for rows in self.bought(buying):
+                yield [{**row, "purchased_at": now()} for row in rows] if dated else rows
+        except LimitReachedError as reached:
+            buying.stop(f"{reached}")
+        except OutOfCreditsError:
+            buying.ledger.exhaust()
+            buying.stop("Apollo says that the team's credits are used up")
+
+    def bought(self, buying: Buying) -> Iterator[list[Record]]:
+        """Yield the rows of each charged request; whoever asks for the next has written them."""
+        for job in self.jobs.of(buying):
+            yield from self._done(job, buying)
+        buying.left = ""
+
+    def _done(self, job: Job, buying: Buying) -> Iterator[list[Record]]:
+        """Do a job: STATE, reserve, send, settle, deliver, remember."""
+        while order := job.order():
+            try:
+                rows = job.rows(buying.send(order, job.cost))
+            except (OutOfCreditsError, RedirectError):
+                raise
+            except RequestError as error:
+                yield from self._refused(job, error, buying)
+                return
+            yield rows
+            job.bought(rows)
+
+    def _refused(self, job: Job, error: RequestError, buying: Buying) -> Iterator[list[Record]]:
+        """Do a job in parts that Apollo refuses as a whole, which is free: only some may be why."""
+        parts = job.parts()
+        if not parts:
+            job.refused(error)
+            return
+        try:
+            buying.allow(buying.unit_price)
+        except LimitReachedError:  # as it would be in each run: none comes past this job
+            buying.io.report.failed(buying.io.name, error.message)
+            raise
+        for part in parts:
+            yield from self._done(part, buying)
+
+    @override
+    def summary(self, io: StreamIO) -> tuple[str, ...]:
+        services = io.services
+        if not services.has_ledger:  # it came to no request
+            return ()
+        services.write_state()
+        self.jobs.summary(Buying(io, self.price))
+        spent = services.ledger.spent[io.name]
+        return counted(io.delivered, "record"), counted(io.requests, "request"), counted(spent, "credit")
+
+    @override
+    def estimate(self, io: StreamIO) -> Estimate:
+        buying = Buying(io, self.price)
+        with contextlib.suppress(RequestError):
+            io.ask(self._probe, "0" if "{id}" in io.endpoint.path else None)
+        units, at_least = self.jobs.to_buy(buying)
+        wanted = math.ceil(units / self.price.batch)
+        limit, note = io.max_pages, ""
+        if limit is not None and wanted > limit:
+            wanted, units, at_least = limit, limit * self.price.batch, False
+            note = f"`max_pages` allows {limit:,} requests"
+        try:
+            affordable = buying.ledger.affordable(buying.unit_price)
+        except LimitReachedError:
+            affordable = 0
+        if affordable < units:
+            wanted = math.ceil(affordable / self.price.batch)
+            note = f"credits for {affordable:,} of {self.price.counted(units)}"
+        return Estimate(None, wanted, at_least, units * buying.unit_price, note)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """A record to buy.
+
+    Attributes:
+        key: What it is remembered by.
+        value: What it is asked for by: an id, a domain, details.
+        contact_id: The contact that it is for, if it is for one.
+        other_key: What it may have been bought by before.
+    """
+
+    key: str
+    value: Any
+    contact_id: str | None = None
+    other_key: str | None = None
+
+    @property
+    def keys(self) -> list[str]:
+        """All that it is remembered by."""
+        return [self.key, *([self.other_key] if self.other_key else [])]
+
+
+class Records:
+    """Records to buy, one or several a request, each once: those that the settings name, or another stream's."""
+
+    remembers: Mapping[str, Any] = {}
+
+    def given(self, buying: Buying) -> list[Wanted] | None:  # noqa: ARG002
+        """Return what the settings name; None if they leave it to another stream's records."""
+        return None
+
+    def source(self, buying: Buying) -> type[ApolloStream]:
+        """Return the stream whose records name what to buy."""
+        raise NotImplementedError
+
+    def named_by(self, record: Record, buying: Buying) -> Wanted | None:  # noqa: ARG002
+        """Return what a record of the source names; None: nothing that can be bought."""
+        return Wanted(record["id"], record["id"])
+
+    def order(self, batch: list[Wanted], buying: Buying) -> Order:
+        """Return the request for some records: by default for one, by the id in the path."""
+        return Order(buying.unit_price, record_id=batch[0].value)
+
+    def rows(self, reply: Any, batch: list[Wanted], buying: Buying) -> list[Record]:  # noqa: ARG002
+        """Return the rows in a reply: the record that it holds, or none."""
+        record = buying.io.endpoint.record(reply)
+        return [record] if record else []
+
+    def asked(self, batch: list[Wanted], rows: list[Record]) -> Iterable[str]:  # noqa: ARG002
+        """Return the keys of what need not be asked for again: those not found included."""
+        return [key for one in batch for key in one.keys]
+
+    def cost(self, reply: Any, buying: Buying) -> int:
+        """Return what a reply shows was charged: the price, or nothing if it holds nothing."""
+        return buying.price.credits if reply[buying.io.endpoint.rows] else 0
+
+    def of(self, buying: Buying) -> Iterator[Job]:
+        """Yield the batches to buy that were not bought before."""
+        bought, price = buying.remembered(), buying.price
+        for some in self._wanted(buying):
+            todo = list({one.key: one for one in some if not any(key in bought for key in one.keys)}.values())
+            batches = _Batches(self, buying, bought, len(todo))
+            while todo:
+                batches.say_left()
+                size = min(price.batch, buying.allow(buying.unit_price))
+                batch, todo = todo[:size], todo[size:]
+                yield _Batch(batches, batch)
+
+    def to_buy(self, buying: Buying) -> tuple[int, bool]:
+        """Return how many records are to be bought, and whether more may come."""
+        given = self.given(buying)
+        if given is not None:
+            bought = buying.remembered()
+            return len({one.key for one in given} - {one.key for one in given if one.key in bought}), False
+        source = buying.source(self.source(buying))
+        look = source.stream.reads.estimate(source)
+        return look.records or 0, look.at_least
+
+    def summary(self, buying: Buying) -> None:
+        """Report the records that Apollo does not know, and those that it refuses."""
+        io, price, tolerance = buying.io, buying.price, buying.io.tolerance
+        if tolerance.gone:
+            text = "%s: Apollo does not know %s of the %s that were asked for."
+            io.logger.warning(text, io.name, f"{tolerance.gone:,}", price.units)
+        if tolerance.failed and not tolerance.gave_up:  # else that was said
+            io.report.failed(io.name, f"{price.counted(tolerance.failed)} could not be bought: {tolerance.reason}")
+
+    def _wanted(self, buying: Buying) -> Iterator[list[Wanted]]:
+        """Yield what to buy, some at a time; whoever asks for more is done with those before."""
+        given = self.given(buying)
+        if given is not None:
+            yield given
+            return
+        for records in buying.records_of(self.source(buying)):
+            yield [one for one in (self.named_by(record, buying) for record in records) if one]
+
+
+class _Batches:
+    """What all batches of one lot share: whom they ask, and how many records are left."""
+
+    def __init__(self, records: Records, buying: Buying, bought: Purchases, left: int) -> None:
+        self.records = records
+        self.buying = buying
+        self.bought = bought
+        self.left = left
+
+    def say_left(self) -> None:
+        self.buying.left = f"{self.buying.price.counted(self.left)}{self.buying.beyond}"
+
+
+class _Batch:
+    """Some records to buy by one request."""
+
+    def __init__(self, batches: _Batches, wanted: list[Wanted]) -> None:
+        self._of = batches
+        self._records = batches.records
+        self._buying = batches.buying
+        self._wanted = wanted
+        self._done = False
+
+    def order(self) -> Order | None:
+        return None if self._done else self._records.order(self._wanted, self._buying)
+
+    def cost(self, reply: Any) -> int:
+        return self._records.cost(reply, self._buying)
+
+    def rows(self, reply: Any) -> list[Record]:
+        rows = self._records.rows(reply, self._wanted, self._buying)
+        self._buying.io.tolerance.note_read()
+        return rows
+
+    def bought(self, rows: list[Record]) -> None:
+        self._done = True
+        self._of.bought.add(self._records.asked(self._wanted, rows))
+        self._of.left -= len(self._wanted)
+        self._of.say_left()
+
+    def parts(self) -> list[Job]:
+        return [_Batch(self._of, [one]) for one in self._wanted] if len(self._wanted) > 1 else []
+
+    def refused(self, error: RequestError) -> None:
+        tolerance = self._buying.io.tolerance
+        if isinstance(error, GoneError) and self._buying.price.batch == 1:  # else the endpoint says it, not the record
+            tolerance.note_gone()
+            self.bought([])
+        else:
+            tolerance.note_failed(error)

@@ -1,0 +1,135 @@
+"""Lists that are read by windows of days."""
+
+from __future__ import annotations
+
+import datetime
+import heapq
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from tap_apollo.paging import EVERYTHING, PER_PAGE, DateWindow, WindowedListing, WindowMemory, WindowWalk
+from tap_apollo.paging.walks import WITNESSES
+from tap_apollo.paging.windows import FLOOR
+from tap_apollo.readers.lists import WALK, ListReader, expected, remembered
+from tap_apollo.singer.conform import moment, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from tap_apollo.paging import Outcome, Record, Walk
+    from tap_apollo.readers.io import StreamIO
+    from tap_apollo.readers.lists import Cut
+    from tap_apollo.readers.reader import Estimate
+
+
+class Windows(ListReader):
+    """A list read by windows of days, from ``lookback_days`` before the bookmark."""
+
+    takes_max_pages = True
+    takes_full_refresh_days = True
+    tells_changes = True
+
+    def __init__(
+        self, parameters: Callable[[DateWindow], Mapping[str, Any]], *, days_ahead: int = 1, slices: Cut | None = None
+    ) -> None:
+        """Declare the windows.
+
+        Args:
+            parameters: Returns the filters that select a window.
+            days_ahead: How far past today to read; the bookmark never passes the start of the run.
+            slices: What cuts a day with too many records.
+        """
+        self._parameters = parameters
+        self._days_ahead = days_ahead
+        self._slices = slices
+
+    @override
+    def start(self, io: StreamIO) -> WindowPass:
+        return WindowPass(self, io)
+
+    def listing(self, io: StreamIO) -> WindowedListing:
+        """Return how the list is asked for."""
+        return WindowedListing(
+            window=lambda window: {} if window == EVERYTHING else self._parameters(window),
+            slices=lambda: self._cuts(io),
+            display_limit=io.endpoint.display_limit,
+        )
+
+    def _cuts(self, io: StreamIO) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        return self._slices.filters(io) if self._slices else ()
+
+    def last_day(self, io: StreamIO) -> datetime.date:
+        """Return the last day to read."""
+        return io.started.date() + datetime.timedelta(days=self._days_ahead)
+
+    @override
+    def estimate(self, io: StreamIO) -> Estimate:
+        page = io.fetch(next(self.start(io).walk.pages()))
+        if page.total is None:
+            return expected(io, len(page.records), at_least=len(page.records) == PER_PAGE)
+        return expected(io, page.total)
+
+
+class WindowPass:
+    """One run's walk through a list by windows.
+
+    Attributes:
+        walk: The walk.
+        resumed: Whether it goes on where another was stopped.
+    """
+
+    resumed: bool
+
+    def __init__(self, reader: Windows, io: StreamIO) -> None:
+        """Begin where the place says."""
+        self._io = io
+        self._memory = memory = remembered(io, WindowMemory.from_state, WindowMemory())
+        self._latest: list[tuple[str, str]] = [*memory.latest]  # of the runs that the walk was begun in, too
+        heapq.heapify(self._latest)
+        self._began = memory.began or timestamp(io.started.isoformat())
+        since = io.config.get("start_date")
+        start = FLOOR if since is None else _day(timestamp(since))
+        first, witnesses = start, tuple[str, ...]()
+        bookmark = io.place.get("replication_key_value")
+        if bookmark and not io.refresh_is_due(memory.walked_at):
+            lookback = datetime.timedelta(days=io.config["lookback_days"])
+            first, witnesses = max(start, _day(bookmark) - lookback), memory.witnesses
+        last = reader.last_day(io)
+        span = DateWindow(min(first, last), last)
+        self.resumed = memory.stop is not None
+        self._walk = WindowWalk(reader.listing(io), span, since=start, stop=memory.stop, witnesses=witnesses)
+
+    @property
+    def walk(self) -> Walk:
+        """The walk."""
+        return self._walk
+
+    def progress(self, rows: list[Record]) -> None:
+        """Note where the walk stands, and the latest rows that it has seen."""
+        io = self._io
+        for row in rows:
+            at = moment(row.get(str(io.stream.replication_key)))
+            if at and at <= self._began and (at, row["id"]) not in self._latest:
+                heapq.heappush(self._latest, (at, row["id"]))
+                if len(self._latest) > WITNESSES:
+                    heapq.heappop(self._latest)
+        witnesses = () if self._walk.recognized else self._memory.witnesses
+        memory = WindowMemory(self._walk.stop(), witnesses, self._memory.walked_at, tuple(self._latest), self._began)
+        io.place[WALK] = memory.to_state()
+        io.save()
+
+    def finish(self, outcome: Outcome) -> None:
+        """Note what the walk has covered."""
+        place = self._io.place
+        witnesses = tuple(record_id for _, record_id in self._latest)
+        walked_at = self._io.started if outcome.whole else self._memory.walked_at
+        place[WALK] = WindowMemory(None, witnesses, walked_at).to_state()
+        if self._latest:
+            latest = max(self._latest)[0]
+            bookmark = max(latest, place.get("replication_key_value", ""))
+            place.update(replication_key=self._io.stream.replication_key, replication_key_value=bookmark)
+
+
+def _day(moment: str) -> datetime.date:
+    return datetime.date.fromisoformat(moment[:10])

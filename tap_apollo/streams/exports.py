@@ -1,0 +1,234 @@
+"""Exports of conversations: a program of its own, since an export is paid for at once and fetched later."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import json
+import time
+import zlib
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import requests
+from typing_extensions import override
+
+from tap_apollo.api.endpoint import GET, POST
+from tap_apollo.api.errors import GoneError, RequestError, TransientError
+from tap_apollo.credits import Price
+from tap_apollo.paging.windows import FLOOR
+from tap_apollo.readers.purchase import Order, Purchase
+from tap_apollo.singer.conform import now, timestamp
+from tap_apollo.singer.stream import ApolloStream
+from tap_apollo.streams.conversations import Conversations, has_insights
+from tap_apollo.streams.workspace import UserProfile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from singer_sdk.helpers.types import Record
+
+    from tap_apollo.readers.io import StreamIO
+    from tap_apollo.readers.purchase import Buying, Job
+
+#: Where an export can be downloaded once it is ready.
+FIND_EXPORT = GET(
+    "conversations/export/{id}", scope="api/v1/conversations/find_export", oauth="conversations_find_export"
+)
+
+
+class Exports(Purchase):
+    """One export per window of whole days up to yesterday, each as large as the budget allows."""
+
+    #: Seconds after which to ask whether an export is ready; after the last, the next run asks.
+    patience: ClassVar[tuple[int, ...]] = (0, 1, 2, 4, 8, 15)
+
+    #: Days after which an export that is not ready never will be.
+    kept: ClassVar[int] = 7
+
+    def __init__(self) -> None:
+        """Declare the price."""
+        super().__init__(Price(1, "conversation", batch=1000, free="a conversation without AI insights"), _Windows())
+
+    @override
+    def bought(self, buying: Buying) -> Iterator[list[Record]]:
+        """Fetch what was paid for, then pay for the next window, until yesterday is reached."""
+        pending = buying.state.setdefault("pending", {})
+        for export_id in list(pending):
+            yield from self._fetched(export_id, pending, buying)
+        while (start := next_start(buying)) < last_end(buying):
+            end, count = window(buying, start, last_end(buying))
+            if count:
+                buying.left = f"conversations from {start:%Y-%m-%d} on"
+                export_id = _export(buying, start, end, count)
+                pending[export_id] = {
+                    "start_time": start.isoformat(),
+                    "end_time": end.isoformat(),
+                    "requested_at": now(),
+                    "booked": count,
+                }
+            buying.state["exported_until"] = end.isoformat()
+            buying.io.services.write_state()
+            if count:
+                yield from self._fetched(export_id, pending, buying)
+
+    def _fetched(self, export_id: str, pending: dict[str, Any], buying: Buying) -> Iterator[list[Record]]:
+        """Yield the row of an export if it is ready."""
+        order, io = pending[export_id], buying.io
+        rows = self._download(export_id, io)
+        if rows is None:
+            age = buying.today - datetime.date.fromisoformat(order["requested_at"][:10])
+            if age.days > self.kept:
+                del pending[export_id]
+                text = "%s: the export %s, paid for on %s, was not ready after %d days and is given up: ask Apollo."
+                io.logger.warning(text, io.name, export_id, order["requested_at"][:10], self.kept)
+            else:
+                io.logger.info("%s: the export %s is not ready; the next run asks again.", io.name, export_id)
+            return
+        yield [
+            {
+                "export_id": export_id,
+                **{name: order[name] for name in ("start_time", "end_time", "requested_at")},
+                "record_count": len(rows),
+                "conversations": rows,
+            }
+        ]
+        del pending[export_id]
+        free = sum(not has_insights(row) for row in rows) if len(rows) == order["booked"] else 0
+        ordered = datetime.datetime.fromisoformat(order["requested_at"])
+        buying.ledger.take_back(
+            io.name,
+            free * buying.price.credits,
+            booked=ordered.date(),
+            of_this_run=ordered >= io.started,
+        )
+
+    def _download(self, export_id: str, io: StreamIO) -> list[Record] | None:
+        """Return the rows of an export; None if it is not ready."""
+        for seconds in self.patience:
+            with io.services.baton.laid_down():
+                time.sleep(seconds)
+            try:
+                reply = io.ask({}, export_id, endpoint=FIND_EXPORT)
+            except GoneError:
+                continue
+            with FIND_EXPORT.parsing():
+                address = str(reply["redirect_url"])
+            with io.services.baton.laid_down():
+                content = io.services.client.retrying(downloaded, io.name)(address, io.services.client.timeout)
+            with FIND_EXPORT.parsing():
+                if not isinstance(content, list):
+                    raise TypeError("an export is no list")
+                return content
+        return None
+
+
+class _Windows:
+    """What the windows of exports remember, and how many conversations are left."""
+
+    remembers: Mapping[str, Any] = {
+        "pending": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["start_time", "end_time", "requested_at", "booked"],
+                "properties": {"booked": {"type": "integer"}},
+                "additionalProperties": {"type": "string"},
+            },
+        },
+        "exported_until": {"type": "string"},
+    }
+
+    def of(self, buying: Buying) -> Iterator[Job]:  # noqa: ARG002
+        """Yield nothing: exports are ordered by their own program."""
+        yield from ()
+
+    def to_buy(self, buying: Buying) -> tuple[int, bool]:
+        """Return how many conversations are not exported."""
+        return count_of(buying, next_start(buying), last_end(buying)), False
+
+    def summary(self, buying: Buying) -> None:
+        """Report nothing."""
+
+
+def last_end(buying: Buying) -> datetime.datetime:
+    """Return where the last window ends: yesterday is the last whole day."""
+    return datetime.datetime.combine(buying.today, datetime.time(), datetime.timezone.utc)
+
+
+def next_start(buying: Buying) -> datetime.datetime:
+    """Return where the next window begins."""
+    since = buying.state.get("exported_until") or buying.io.config.get("start_date") or f"{FLOOR}"
+    return datetime.datetime.fromisoformat(timestamp(since))
+
+
+def window(buying: Buying, start: datetime.datetime, end: datetime.datetime) -> tuple[datetime.datetime, int]:
+    """Return the end of the next window and how many conversations are in it, at least a day, as many as fit.
+
+    Raises:
+        LimitReachedError: Not even a day fits.
+    """
+    day = datetime.timedelta(days=1)
+    while count := count_of(buying, start, end):
+        buying.left = f"conversations from {start:%Y-%m-%d} on"
+        if count <= min(buying.price.batch, buying.allow(buying.price.credits)):
+            break
+        if end - start <= day:
+            buying.allow(count * buying.price.credits)
+            break
+        half = (end - start) / 2
+        end = start + max(day, datetime.timedelta(days=half.days))
+    return end, count
+
+
+def count_of(buying: Buying, start: datetime.datetime, end: datetime.datetime) -> int:
+    """Return how many conversations a window holds, which is free to ask."""
+    source = buying.io.of(Conversations)
+    span = {"start": _moment(start), "end": _moment(end - datetime.timedelta(seconds=1))}
+    reply = source.ask({"date_range": span, "page": 1, "per_page": 1, "num_fetch_result": 1})
+    with source.endpoint.parsing():
+        return int(reply["pagination"]["total_entries"])
+
+
+def _export(buying: Buying, start: datetime.datetime, end: datetime.datetime, count: int) -> str:
+    """Order an export, and return its id."""
+    notified = buying.io.lookup(UserProfile)[0]["email"]  # Apollo asks for a member of the team
+    body = {
+        "start_time": _moment(start),
+        "end_time": _moment(end - datetime.timedelta(seconds=1)),
+        "email": notified,
+    }
+    reply = buying.send(Order(count * buying.price.credits, body))  # what it did cost its rows will tell
+    with buying.io.endpoint.parsing():
+        return str(reply["export_id"])
+
+
+def downloaded(address: str, timeout: int) -> Any:
+    """Download and unpack from the store that Apollo names, without the key.
+
+    Raises:
+        TransientError: It failed, and may not the next time.
+        RequestError: The store refuses it.
+    """
+    response = requests.get(address, timeout=timeout)
+    if response.status_code >= requests.codes.server_error:
+        raise TransientError(f"the store of exports failed ({response.status_code})", response)
+    if response.status_code != requests.codes.ok:
+        raise RequestError(f"the store of exports refuses the download ({response.status_code}).")
+    content = response.content
+    try:  # a store that names gzip as the encoding has had it unpacked already
+        return json.loads(gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content)
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        raise TransientError(f"the export cannot be unpacked ({type(error).__name__})", response) from None
+
+
+class ConversationExports(ApolloStream):
+    """One export per window of whole days up to yesterday, each as large as the budget allows."""
+
+    name = "conversation_exports"
+    endpoint = POST("conversations/export", scope="api/v1/conversations/export", oauth="conversations_export")
+    primary_keys = ("export_id",)
+    reads = Exports()
+
+
+def _moment(moment: datetime.datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,108 @@
+"""Sequences, which the API calls emailer campaigns: where contacts stand in them, and what happened to them there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tap_apollo.api.endpoint import GET, POST, by_number
+from tap_apollo.readers.derived import Derived
+from tap_apollo.readers.lists import Unordered
+from tap_apollo.readers.per_record import PerRecord
+from tap_apollo.singer.stream import ApolloStream
+from tap_apollo.streams.contacts import Contacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from singer_sdk.helpers.types import Record
+
+    from tap_apollo.readers.io import StreamIO
+
+#: Most events of a contact that Apollo shows at once.
+MOST_EVENTS = 50
+
+
+class Sequences(ApolloStream):
+    """Sequences with their statistics."""
+
+    name = "sequences"
+    endpoint = POST(
+        "emailer_campaigns/search",
+        rows="emailer_campaigns",
+        paged=by_number,
+        scope="api/v1/emailer_campaigns/search",
+        oauth="emailer_campaigns_search",
+    )
+    reads = Unordered()
+
+
+def statuses_of(contact: Record) -> Iterable[Record]:
+    """Return where a contact stands in each of its sequences."""
+    for status in filter(None, contact.get("contact_campaign_statuses") or ()):
+        yield {**status, "contact_id": contact["id"]}
+
+
+class ContactSequenceStatuses(ApolloStream):
+    """One row per contact and sequence; Apollo's ``id`` of a status is not unique across contacts."""
+
+    name = "contact_sequence_statuses"
+    parent_stream_type = Contacts
+    primary_keys = ("contact_id", "emailer_campaign_id")
+    reads = Derived(Contacts, statuses_of)
+
+
+def is_in_a_sequence(contact: Record) -> bool:
+    """Whether a contact is or was in a sequence."""
+    return bool(contact.get("contact_campaign_statuses"))
+
+
+def events_of(io: StreamIO, contacts: list[Record], _: StreamIO) -> list[Record]:
+    """Ask for a contact's events, and where that may not be all, sequence by sequence."""
+    contact, keys = contacts[0], io.stream.primary_keys
+
+    def ask(**filters: str) -> list[Record]:
+        reply = io.ask({"contact_id": contact["id"], "per_page": MOST_EVENTS, **filters})
+        return io.endpoint.records(reply)
+
+    events, cut = ask(), False
+    if len(events) == MOST_EVENTS:
+        sequences = (one["emailer_campaign_id"] for one in filter(None, contact["contact_campaign_statuses"]))
+        for sequence_id in dict.fromkeys(sequences):
+            more = ask(sequence_id=sequence_id)
+            cut = cut or len(more) == MOST_EVENTS
+            events += more
+    if cut:
+        io.cut_short["contact", f"Apollo shows only the latest {MOST_EVENTS} events in one sequence"] += 1
+    rows = ({"contact_id": contact["id"], **event, **_filled(event)} for event in events)
+    return [*{tuple(row.get(name) for name in keys): row for row in rows}.values()]
+
+
+def _filled(event: Record) -> Record:
+    """Return what of an event's key may be absent or null."""
+    return {name: event.get(name) or "" for name in ("sequence_id", "emailer_message_id")}
+
+
+class ContactSequenceActivity(ApolloStream):
+    """What happened to contacts in sequences, of which Apollo shows the latest 50 events at once."""
+
+    name = "contact_sequence_activity"
+    endpoint = POST(
+        "emailer_campaigns/activity_feed",
+        rows="events",
+        scope="api/v1/emailer_campaigns/activity_feed",
+        oauth="emailer_campaigns_activity_feed",
+    )
+    primary_keys = ("contact_id", "type", "occurred_at", "sequence_id", "emailer_message_id")
+    reads = PerRecord(Contacts, ask=events_of, about=is_in_a_sequence)
+
+
+class EmailSchedules(ApolloStream):
+    """The hours in which sequences may send."""
+
+    name = "email_schedules"
+    endpoint = GET(
+        "emailer_schedules",
+        rows="emailer_schedules",
+        scope="api/v1/emailer_schedules/index",
+        oauth="emailer_schedules_list",
+    )
