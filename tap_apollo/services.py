@@ -87,6 +87,11 @@ class Services:
         self._rows: dict[type, Future[list[Record]]] = {}
 
     @property
+    def version(self) -> int:
+        """What tells the records of this run from those of others, for targets: seconds since 1970."""
+        return int(self.started.timestamp())
+
+    @property
     def today(self) -> datetime.date:
         """The day that the run began, in UTC."""
         return self.started.date()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import enum
 import functools
-import logging
 import sys
 import time
 import traceback
@@ -17,17 +15,16 @@ import requests
 from singer_sdk import Stream, metrics
 from singer_sdk.exceptions import RetriableAPIError
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.singerlib import Catalog, Metadata, RecordMessage, Schema
+from singer_sdk.singerlib import Catalog, Metadata, Schema
 from typing_extensions import override
 
-from tap_apollo import schemas
+from tap_apollo import schemas, sdk
 from tap_apollo.api.client import MAX_TRIES
 from tap_apollo.api.errors import (
     ApolloError,
     CredentialsError,
     ForbiddenError,
     PassingError,
-    SettingsError,
     UnknownReplyError,
 )
 from tap_apollo.api.rate_limits import WaitTooLongError
@@ -38,7 +35,7 @@ from tap_apollo.report import counted
 from tap_apollo.singer.conform import Conform
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from singer_sdk import Tap
     from singer_sdk.helpers.types import Context, Record
@@ -82,7 +79,13 @@ class ApolloStream(Stream):
     priority = 0
     written = 0
 
-    _selects_all: bool | None = None
+    #: Whether no column is deselected, once that is known.
+    selects_all: bool | None = None
+
+    # Where the SDK has no public hook: `sdk` tells why.
+    _generate_record_messages = sdk.record_messages
+    _increment_stream_state = sdk.leave_the_state_alone
+    log = sdk.log
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Take from the way of reading whether the stream is on by default."""
@@ -115,33 +118,22 @@ class ApolloStream(Stream):
             if not all(entry.metadata.resolve_selection().values()):
                 for name in self.schema["properties"].keys() - known.get("properties", {}).keys():
                     entry.metadata["properties", name] = Metadata(selected=False)
-            entry.schema = Schema.from_dict(_merged(self.schema, known))
+            entry.schema = Schema.from_dict(sdk.merged(self.schema, known))
 
     def learn(self) -> None:
-        """Read what the SCHEMA needs to know beside what the tap ships; a catalog's word on it may be out of date.
+        """Read what the SCHEMA needs to know beside what the tap ships.
 
         Raises:
             ApolloError: It cannot be read; other errors as those of ``Client.send``.
         """
-        learned = self.conformed.learned()
-        if not learned:
-            return
-        columns = {"properties": {name: {"properties": inner} for name, inner in learned.items()}}
-        self._schema = _merged(self.schema, columns)
-        entry = self._tap.catalog.get_stream(self.name)
-        if entry:
-            entry.schema = Schema.from_dict(_merged(entry.schema.to_dict(), columns))
+        if columns := self.conformed.learned():
+            sdk.add_properties(self, columns)
 
     def ready(self) -> bool:
         """Return whether the SCHEMA can be written; what forbids it goes to the run's report."""
-        before, learned = self.schema, False
         with self.reporting():
             self.learn()
-            learned = True
-        entry = self._tap.catalog.get_stream(self.name)
-        if self.schema is not before and entry:
-            self._tap.mapper.register_raw_streams_from_catalog(Catalog({self.name: entry}))
-        return learned
+            return True
 
     # The run
 
@@ -167,7 +159,7 @@ class ApolloStream(Stream):
         self.number_version()
         for child in self._derived:
             child.number_version()
-            child._write_schema_message()  # noqa: SLF001
+            sdk.announce(child)
         with metrics.http_request_counter(self.name, self.endpoint.path) as requests_sent, self.reporting():
             io.on_request = requests_sent.increment
             for rows in self.reads.rows(io):
@@ -235,7 +227,7 @@ class ApolloStream(Stream):
         """Hand the record to the streams derived from it, which need no context and no sync of their own."""
         for child in self._derived:
             for row in cast("Derived", child.reads).rows_of(record):
-                child._write_record_message(child.conformed(row))  # noqa: SLF001
+                sdk.write(child, child.conformed(row))
                 child.written += 1
             child._warn(child.conformed.warnings())  # noqa: SLF001
         return ()
@@ -244,72 +236,27 @@ class ApolloStream(Stream):
     def _derived(self) -> list[ApolloStream]:
         return [cast("ApolloStream", one) for one in self.child_streams if one.selected]
 
-    @override
-    def _generate_record_messages(self, record: Record) -> Generator[RecordMessage, None, None]:
-        """As the SDK does, which looks for deselected columns in every value: only if there are any.
-
-        No public hook comes between a record and its message; this takes a fifth off a sync's CPU.
-        """
-        if self._selects_all is None:
-            self._selects_all = all(self.mask.values())
-        try:
-            if not self._selects_all:
-                yield from super()._generate_record_messages(record)
-                return
-            for stream_map in self.stream_maps:
-                mapped = stream_map.transform(record)
-                if mapped is not None:
-                    now = datetime.datetime.now(tz=datetime.timezone.utc)
-                    yield RecordMessage(stream_map.stream_alias, mapped, self._stream_version, now)
-        except Exception as error:  # whatever an expression raises; its text may quote the record
-            if not self.config.get("stream_maps"):
-                raise
-            raise SettingsError(
-                f"Setting `stream_maps`: an expression for {self.name} fails on a record ({type(error).__name__}): "
-                "guard it against null, as in `... if record.get('email') else None`, and name selected columns only.",
-            ) from None
-
-    @override
-    def _increment_stream_state(self, latest_record: Record, *, context: Context | None = None) -> None:
-        """Leave the state alone: it changes when what a request brought is written, not with each record."""
-
-    @override
-    def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
-        """Log what the SDK says, but not of a trial that it ended in an error: it ends itself, after one record."""
-        if not (self.services.trial and level == logging.ERROR):
-            super().log(message, *args, level=level, **kwargs)
-
     # Deletions
 
     def number_version(self) -> None:
         """Let the records bear a number by which a target tells those of this run from others, if that is asked for."""
         finds = self.reads.finds_deletions or self.parent_stream_type
         if finds and self.config["detect_deletes"] and not self.services.trial:
-            self._stream_version = self._tap.initialized_at // 1000
+            sdk.number_records(self, self.services.version)
 
     def _drop_others(self) -> None:
-        """Have the target drop or mark the rows that this run did not bring, if that is asked for.
-
-        The SDK would send this message before the records, so that a sync that fails leaves an empty table.
-        """
+        """Have the target drop or mark the rows that this run did not bring, if that is asked for."""
         for child in self._derived:
             child._drop_others()  # noqa: SLF001
-        if self._stream_version is None or not self.selected:
+        if not (self.config["detect_deletes"] and self.selected):
             return
-        if self._shares_its_table():
+        if sdk.shares_its_table(self):
             self.logger.warning(
                 "%s: `detect_deletes` has no effect, as `stream_maps` lets another stream into the same table.",
                 self.name,
             )
             return
-        self._write_activate_version_message(self._stream_version)
-
-    def _shares_its_table(self) -> bool:
-        """Whether a stream map lets another stream go into the same table: its rows would be dropped, too."""
-        maps = self._tap.mapper.stream_maps
-        names = {one.stream_alias for one in maps[self.name]}
-        others = (other for other in self._tap.streams.values() if other is not self and other.selected)
-        return any(one.stream_alias in names for other in others for one in maps[other.name])
+        sdk.activate_version(self)
 
 
 def fault_of(error: BaseException) -> str:
@@ -324,12 +271,3 @@ def fault_of(error: BaseException) -> str:
         module = ".".join(Path(frames[-1].filename).relative_to(here.parent).with_suffix("").parts)
         where = f"{module}, line {frames[-1].lineno}"
     return f"there is a fault in {where} ({type(error).__name__})."
-
-
-def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Return two JSON Schemas as one, with the properties of both at all levels; the second's own hold."""
-    if "properties" not in second:
-        return dict(second or first)
-    mine, yours = first.get("properties", {}), second["properties"]
-    properties = {name: _merged(mine.get(name, {}), yours.get(name, {})) for name in {**mine, **yours}}
-    return {**first, **second, "properties": properties}
