@@ -40,13 +40,15 @@ class Endpoint:
         method: The HTTP method.
         path: The path below the API's address; ``{id}`` stands for a record's id.
         rows: Where a reply holds its rows, or its record; None if the reply is the list itself.
-        scope: What an API key needs to read it; None where only a master key will do.
+        scope: What an API key needs to read it; None where only a master key will do. By default it is named after the
+            path, as nearly all scopes are (vendor's reference): ``api/v1/contacts/show`` for ``contacts/{id}``.
         oauth: What an access token needs; None where no app may read it.
         parameters: What every request sends: the JSON body of a POST, the query of a GET.
         paged: Makes the parameters of one page.
         per_page: Most rows on a page.
         read: Turns a reply into rows, where that takes more than ``rows``.
         documented: Whether the vendor's reference has it.
+        area: What the name of the scope begins with, where scopes are named after the path and an area of the app.
     """
 
     #: Rows of one list beyond which Apollo refuses pages.
@@ -55,13 +57,20 @@ class Endpoint:
     method: str
     path: str
     rows: str | None = None
-    scope: str | None = None
+    scope: str | None = ""
     oauth: str | None = None
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     paged: Callable[[PageRequest], dict[str, Any]] = at_once
     per_page: int = PER_PAGE
     read: Callable[[Any], list[Record]] | None = None
     documented: bool = True
+    area: str = ""
+
+    def __post_init__(self) -> None:
+        """Name the scope after the path, if the declaration leaves that to it."""
+        if self.scope == "":
+            action = self.path.replace("/{id}", "/show" if self.path.endswith("/{id}") else "")
+            object.__setattr__(self, "scope", f"{self.area}api/v1/{action}{'' if '/' in action else '/index'}")
 
     # The request
 

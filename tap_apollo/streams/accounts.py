@@ -14,22 +14,14 @@ class AccountStages(ApolloStream):
     """The stages that accounts move through."""
 
     name = "account_stages"
-    endpoint = GET(
-        "account_stages", rows="account_stages", scope="api/v1/account_stages/index", oauth="account_stages_list"
-    )
+    endpoint = GET("account_stages", rows="account_stages", oauth="account_stages_list")
 
 
 class Accounts(ApolloStream):
     """Accounts, by a last update that Apollo sorts by and does not show."""
 
     name = "accounts"
-    endpoint = POST(
-        "accounts/search",
-        rows="accounts",
-        paged=by_number,
-        scope="api/v1/accounts/search",
-        oauth="accounts_search",
-    )
+    endpoint = POST("accounts/search", rows="accounts", paged=by_number, oauth="accounts_search")
     reads = FrontierFirst(
         "account_updated_at",
         created="account_created_at",
@@ -43,6 +35,6 @@ class AccountDetails(ApolloStream):
     """Accounts as their own endpoint shows them."""
 
     name = "account_details"
-    endpoint = GET("accounts/{id}", rows="account", scope="api/v1/accounts/show", oauth="account_read")
+    endpoint = GET("accounts/{id}", rows="account", oauth="account_read")
     reads = PerRecord(Accounts)
     conform = FieldsByLabel(CustomFields, "account")

@@ -206,7 +206,7 @@ class AnalyticsReports(ApolloStream):
     """The cells of each report in ``analytics_reports``; without reports nothing is asked."""
 
     name = "analytics_reports"
-    endpoint = POST("reports/sync_report", scope="api/v1/reports/sync_report", oauth="report_sync")
+    endpoint = POST("reports/sync_report", oauth="report_sync")
     primary_keys = ("report", "row_key", "column_key", "metric")
     reads = Reports()
 

@@ -22,22 +22,14 @@ class ContactStages(ApolloStream):
     """The stages that contacts move through."""
 
     name = "contact_stages"
-    endpoint = GET(
-        "contact_stages", rows="contact_stages", scope="api/v1/contact_stages/index", oauth="contact_stages_list"
-    )
+    endpoint = GET("contact_stages", rows="contact_stages", oauth="contact_stages_list")
 
 
 class Contacts(ApolloStream):
     """Contacts, by last update."""
 
     name = "contacts"
-    endpoint = POST(
-        "contacts/search",
-        rows="contacts",
-        paged=by_number,
-        scope="api/v1/contacts/search",
-        oauth="contacts_search",
-    )
+    endpoint = POST("contacts/search", rows="contacts", paged=by_number, oauth="contacts_search")
     replication_key = "updated_at"
     reads = NewestFirst(
         "contact_updated_at",
@@ -52,7 +44,7 @@ class ContactDetails(ApolloStream):
     """Contacts as their own endpoint shows them."""
 
     name = "contact_details"
-    endpoint = GET("contacts/{id}", rows="contact", scope="api/v1/contacts/show", oauth="contact_read")
+    endpoint = GET("contacts/{id}", rows="contact", oauth="contact_read")
     reads = PerRecord(Contacts)
     conform = FieldsByLabel(CustomFields, "contact")
 

@@ -40,7 +40,6 @@ class Conversations(ApolloStream):
         "conversations/search",
         rows="conversations",
         paged=by_number,
-        scope="api/v1/conversations/search",
         oauth="conversations_search",
         parameters={"num_fetch_result": PER_PAGE},  # the documented page size here; the others' `per_page` goes too
     )
@@ -68,5 +67,5 @@ class ConversationDetails(ApolloStream):
     """Conversations with their transcripts; one without insights is free, and asked for again while it is recent."""
 
     name = "conversation_details"
-    endpoint = GET("conversations/{id}", scope="api/v1/conversations/show", oauth="conversations_show")
+    endpoint = GET("conversations/{id}", oauth="conversations_show")
     reads = Purchase(Price(1, "conversation", free="a conversation without AI insights"), Transcripts())

@@ -35,11 +35,7 @@ class Deals(ApolloStream):
 
     name = "deals"
     endpoint = GET(
-        "opportunities/search",
-        rows="opportunities",
-        paged=by_number,
-        scope="deals/api/v1/opportunities/search",
-        oauth="opportunities_list",
+        "opportunities/search", rows="opportunities", paged=by_number, area="deals/", oauth="opportunities_list"
     )
     reads = Unordered()
     conform = DEAL
@@ -49,9 +45,7 @@ class DealDetails(ApolloStream):
     """Deals as their own endpoint shows them."""
 
     name = "deal_details"
-    endpoint = GET(
-        "opportunities/{id}", rows="opportunity", scope="deals/api/v1/opportunities/show", oauth="opportunity_read"
-    )
+    endpoint = GET("opportunities/{id}", rows="opportunity", area="deals/", oauth="opportunity_read")
     reads = PerRecord(Deals)
     conform = DEAL
 
@@ -60,9 +54,4 @@ class DealStages(ApolloStream):
     """The stages that deals move through, each of one pipeline."""
 
     name = "deal_stages"
-    endpoint = GET(
-        "opportunity_stages",
-        rows="opportunity_stages",
-        scope="deals/api/v1/opportunity_stages/index",
-        oauth="opportunity_stages_list",
-    )
+    endpoint = GET("opportunity_stages", rows="opportunity_stages", area="deals/", oauth="opportunity_stages_list")

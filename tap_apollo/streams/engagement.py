@@ -30,13 +30,7 @@ class OutreachEmails(ApolloStream):
     """E-mails of sequences and single ones, by the day they are due; the reply reports no total."""
 
     name = "outreach_emails"
-    endpoint = GET(
-        "emailer_messages/search",
-        rows="emailer_messages",
-        paged=by_number,
-        scope="api/v1/emailer_messages/search",
-        oauth="emailer_messages_search",
-    )
+    endpoint = GET("emailer_messages/search", rows="emailer_messages", paged=by_number, oauth="emailer_messages_search")
     replication_key = "due_at"
     reads = Windows(due_within, days_ahead=366, slices=Cut("emailer_campaign_ids", Sequences))  # they are scheduled
 
@@ -75,12 +69,7 @@ class OutreachEmailContents(ApolloStream):
     """The text of each e-mail that was sent, which does not change: asked for once, ten at a time."""
 
     name = "outreach_email_contents"
-    endpoint = POST(
-        "emailer_messages/get_content",
-        rows="emailer_messages",
-        scope="api/v1/emailer_messages/get_content",
-        oauth="emailer_messages_get_content",
-    )
+    endpoint = POST("emailer_messages/get_content", rows="emailer_messages", oauth="emailer_messages_get_content")
     reads = PerRecord(OutreachEmails, ask=contents_of, about=was_sent, batches={OutreachEmails: 10}, once=True)
 
 
@@ -88,7 +77,7 @@ class Tasks(ApolloStream):
     """Tasks, each with a copy of its contact."""
 
     name = "tasks"
-    endpoint = POST("tasks/search", rows="tasks", paged=by_number, scope="api/v1/tasks/search", oauth="tasks_list")
+    endpoint = POST("tasks/search", rows="tasks", paged=by_number, oauth="tasks_list")
     reads = Unordered()
 
 
@@ -96,7 +85,7 @@ class TaskDetails(ApolloStream):
     """Tasks as their own endpoint shows them."""
 
     name = "task_details"
-    endpoint = GET("tasks/{id}", rows="task", scope="api/v1/tasks/show", oauth="tasks_list")
+    endpoint = GET("tasks/{id}", rows="task", oauth="tasks_list")
     reads = PerRecord(Tasks)
 
 

@@ -77,9 +77,7 @@ class OrganizationEnrichment(ApolloStream):
     """What Apollo knows of the companies behind `domains`, or behind the accounts' domains."""
 
     name = "organization_enrichment"
-    endpoint = POST(
-        "organizations/bulk_enrich", scope="api/v1/organizations/bulk_enrich", oauth="organizations_bulk_enrich"
-    )
+    endpoint = POST("organizations/bulk_enrich", oauth="organizations_bulk_enrich")
     reads = Purchase(Price(1, "organization", batch=10, free="a domain that Apollo does not know"), Domains())
 
 
@@ -193,7 +191,7 @@ class PeopleEnrichment(ApolloStream):
     """People with their addresses: those described in the setting, the contacts, or those that people finds."""
 
     name = "people_enrichment"
-    endpoint = POST("people/bulk_match", scope="api/v1/people/bulk_match", oauth="people_bulk_match")
+    endpoint = POST("people/bulk_match", oauth="people_bulk_match")
     reads = Purchase(
         Price(
             1,
@@ -253,6 +251,6 @@ class EnrichmentResults(ApolloStream):
     """Phone numbers and waterfall results, which Apollo has ready some time after people_enrichment; free."""
 
     name = "enrichment_results"
-    endpoint = GET("webhook_result/{id}", scope="api/v1/webhook_result/show", oauth="webhook_result_read")
+    endpoint = GET("webhook_result/{id}", oauth="webhook_result_read")
     primary_keys = ("request_id",)
     reads = PendingResults()

@@ -225,7 +225,7 @@ class ConversationExports(ApolloStream):
     """One export per window of whole days up to yesterday, each as large as the budget allows."""
 
     name = "conversation_exports"
-    endpoint = POST("conversations/export", scope="api/v1/conversations/export", oauth="conversations_export")
+    endpoint = POST("conversations/export", oauth="conversations_export")
     primary_keys = ("export_id",)
     reads = Exports()
 

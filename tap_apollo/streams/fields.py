@@ -10,23 +10,18 @@ class Lists(ApolloStream):
     """Lists of contacts, accounts or sequences, which the API calls labels."""
 
     name = "lists"
-    endpoint = GET("labels", scope="api/v1/labels/index", oauth="tags_list")
+    endpoint = GET("labels", oauth="tags_list")
 
 
 class Fields(ApolloStream):
     """All fields of all records, Apollo's own and the team's."""
 
     name = "fields"
-    endpoint = GET("fields", rows="fields", scope="api/v1/fields/index", oauth="custom_fields_list")
+    endpoint = GET("fields", rows="fields", oauth="custom_fields_list")
 
 
 class CustomFields(ApolloStream):
     """The team's custom fields with the options of their picklists."""
 
     name = "custom_fields"
-    endpoint = GET(
-        "typed_custom_fields",
-        rows="typed_custom_fields",
-        scope="api/v1/typed_custom_fields/index",
-        oauth="custom_fields_list",
-    )
+    endpoint = GET("typed_custom_fields", rows="typed_custom_fields", oauth="custom_fields_list")

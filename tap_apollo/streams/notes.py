@@ -47,6 +47,6 @@ class Notes(ApolloStream):
     """The notes on contacts, asked for by the hundred, and on accounts and deals, which can be asked for one by one."""
 
     name = "notes"
-    endpoint = GET("notes", rows="notes", paged=by_skipping, scope="meetings/api/v1/notes/index", oauth="notes_list")
+    endpoint = GET("notes", rows="notes", paged=by_skipping, area="meetings/", oauth="notes_list")
     replication_key = "updated_at"
     reads = PerRecord(Contacts, Accounts, Deals, ask=notes_on, batches={Contacts: PER_PAGE})

@@ -32,13 +32,7 @@ class People(ApolloStream):
     """The people that each search in ``people_searches`` finds; without searches nothing is asked."""
 
     name = "people"
-    endpoint = POST(
-        "mixed_people/api_search",
-        rows="people",
-        paged=by_number,
-        scope="api/v1/mixed_people/api_search",
-        oauth="mixed_people_api_search",
-    )
+    endpoint = POST("mixed_people/api_search", rows="people", paged=by_number, oauth="mixed_people_api_search")
     primary_keys = ("search", "id")
     reads = FreeSearches("people_searches")
 
@@ -184,7 +178,7 @@ class Organizations(ApolloStream):
     """The companies that each search in ``organization_searches`` finds: each page is bought once, in turn."""
 
     name = "organizations"
-    endpoint = POST("mixed_companies/search", scope="api/v1/mixed_companies/search", oauth="mixed_companies_search")
+    endpoint = POST("mixed_companies/search", oauth="mixed_companies_search")
     primary_keys = ("search", "id")
     reads = Purchase(
         Price(1, "page", free="a page without companies"),
@@ -218,9 +212,7 @@ class OrganizationDetails(ApolloStream):
     """Companies in full."""
 
     name = "organization_details"
-    endpoint = GET(
-        "organizations/{id}", rows="organization", scope="api/v1/organizations/show", oauth="organization_read"
-    )
+    endpoint = GET("organizations/{id}", rows="organization", oauth="organization_read")
     reads = Purchase(Price(1, "organization", free="a company that Apollo does not know"), Companies())
 
 
@@ -239,7 +231,6 @@ class OrganizationJobPostings(ApolloStream):
     endpoint = GET(
         "organizations/{id}/job_postings",
         rows="organization_job_postings",
-        scope="api/v1/organizations/job_postings",
         oauth="organizations_job_posting",
         parameters={"page": 1, "per_page": 10_000},
     )
@@ -368,12 +359,7 @@ class NewsArticles(ApolloStream):
     """The news of companies, a hundred companies a request, up to yesterday: what is asked for once is not again."""
 
     name = "news_articles"
-    endpoint = POST(
-        "news_articles/search",
-        rows="news_articles",
-        scope="api/v1/news_articles/search",
-        oauth="organizations_news_articles",
-    )
+    endpoint = POST("news_articles/search", rows="news_articles", oauth="organizations_news_articles")
     replication_key = "published_at"
     reads = Purchase(Price(1, "page", free="a page without articles"), NewsSinceLastAsked(companies=100, per_page=25))
 
@@ -394,5 +380,5 @@ class PersonDetails(ApolloStream):
     """People in full, without their addresses: those in `person_ids`, or those that people finds."""
 
     name = "person_details"
-    endpoint = GET("people/{id}", rows="person", scope="api/v1/people/show", oauth="person_read")
+    endpoint = GET("people/{id}", rows="person", oauth="person_read")
     reads = Purchase(Price(1, "person", free="a person whom Apollo does not know"), Persons())

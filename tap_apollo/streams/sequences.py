@@ -27,11 +27,7 @@ class Sequences(ApolloStream):
 
     name = "sequences"
     endpoint = POST(
-        "emailer_campaigns/search",
-        rows="emailer_campaigns",
-        paged=by_number,
-        scope="api/v1/emailer_campaigns/search",
-        oauth="emailer_campaigns_search",
+        "emailer_campaigns/search", rows="emailer_campaigns", paged=by_number, oauth="emailer_campaigns_search"
     )
     reads = Unordered()
 
@@ -86,12 +82,7 @@ class ContactSequenceActivity(ApolloStream):
     """What happened to contacts in sequences, of which Apollo shows the latest 50 events at once."""
 
     name = "contact_sequence_activity"
-    endpoint = POST(
-        "emailer_campaigns/activity_feed",
-        rows="events",
-        scope="api/v1/emailer_campaigns/activity_feed",
-        oauth="emailer_campaigns_activity_feed",
-    )
+    endpoint = POST("emailer_campaigns/activity_feed", rows="events", oauth="emailer_campaigns_activity_feed")
     primary_keys = ("contact_id", "type", "occurred_at", "sequence_id", "emailer_message_id")
     reads = PerRecord(Contacts, ask=events_of, about=is_in_a_sequence)
 
@@ -100,9 +91,4 @@ class EmailSchedules(ApolloStream):
     """The hours in which sequences may send."""
 
     name = "email_schedules"
-    endpoint = GET(
-        "emailer_schedules",
-        rows="emailer_schedules",
-        scope="api/v1/emailer_schedules/index",
-        oauth="emailer_schedules_list",
-    )
+    endpoint = GET("emailer_schedules", rows="emailer_schedules", oauth="emailer_schedules_list")

@@ -18,7 +18,7 @@ class Users(ApolloStream):
     """The team's users, deleted ones included."""
 
     name = "users"
-    endpoint = GET("users/search", rows="users", paged=by_number, scope="api/v1/users/search", oauth="users_list")
+    endpoint = GET("users/search", rows="users", paged=by_number, oauth="users_list")
     reads = Unordered()
 
 
@@ -29,7 +29,6 @@ class UserProfile(ApolloStream):
     endpoint = GET(
         "users/api_profile",
         read=lambda reply: [reply],
-        scope="api/v1/users/api_profile",
         oauth="read_user_profile",
         parameters={"include_credit_usage": "true"},
     )
@@ -39,9 +38,7 @@ class EmailAccounts(ApolloStream):
     """The mailboxes that the team sends from."""
 
     name = "email_accounts"
-    endpoint = GET(
-        "email_accounts", rows="email_accounts", scope="api/v1/email_accounts/index", oauth="email_accounts_list"
-    )
+    endpoint = GET("email_accounts", rows="email_accounts", oauth="email_accounts_list")
 
 
 def unfolded(reply: Any) -> list[Record]:
@@ -61,12 +58,7 @@ class ApiUsageStats(ApolloStream):
     """One row per endpoint action: its three rate windows at the moment of reading."""
 
     name = "api_usage_stats"
-    endpoint = POST(
-        "usage_stats/api_usage_stats",
-        read=unfolded,
-        scope="api/v1/usage_stats/api_usage_stats",
-        oauth="api_usage_stats_read",
-    )
+    endpoint = POST("usage_stats/api_usage_stats", read=unfolded, oauth="api_usage_stats_read")
     primary_keys = ("endpoint", "action")
 
 
@@ -81,10 +73,5 @@ class CreditUsageStats(ApolloStream):
     """One row per kind of credit: limit and use in the current billing cycle."""
 
     name = "credit_usage_stats"
-    endpoint = POST(
-        "usage_stats/credit_usage_stats",
-        read=by_type,
-        scope="api/v1/usage_stats/credit_usage_stats",
-        oauth="credit_usage_stats_read",
-    )
+    endpoint = POST("usage_stats/credit_usage_stats", read=by_type, oauth="credit_usage_stats_read")
     primary_keys = ("credit_type",)
