@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from apollo_sandbox.ids import Kind
 
 if TYPE_CHECKING:
-    from apollo_sandbox.ids import Dice, Ids
+    from apollo_sandbox.ids import Dice, IdFactory
 
 
 class Stage(NamedTuple):
@@ -130,7 +130,7 @@ _OPTIONS_PER_FIELD = 16
 class Catalog:
     """The team's configuration."""
 
-    def __init__(self, ids: Ids, founded_ms: int) -> None:
+    def __init__(self, ids: IdFactory, founded_ms: int) -> None:
         """Set everything up on the day the team was founded."""
         self.team_id = ids.make(Kind.TEAM, 0, founded_ms)
         self.contact_stages = tuple(

@@ -1,4 +1,4 @@
-"""The sandbox's own endpoints: figures, edits, faults. No key, no limits, no ledger entry."""
+"""The sandbox's own endpoints: figures, edits, faults. No key, no limits, no entry in the usage log."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Control:
 
     async def ledger(self, _: Request) -> Response:
         """Tell what clients did."""
-        return JSONResponse(self._services.ledger.as_dict())
+        return JSONResponse(self._services.usage_log.as_dict())
 
     async def counts(self, _: Request) -> Response:
         """Tell how many rows a complete sync must deliver."""

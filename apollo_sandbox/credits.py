@@ -10,8 +10,8 @@ from apollo_sandbox.rows.stamps import stamp
 
 if TYPE_CHECKING:
     from apollo_sandbox.clock import Clock
-    from apollo_sandbox.ledger import Ledger
     from apollo_sandbox.settings import Settings
+    from apollo_sandbox.usage_log import UsageLog
 
 PHONE_NUMBER_PRICE = 8
 
@@ -34,12 +34,12 @@ _MONTHS = 12
 class CreditMeter:
     """The team's credits in the current cycle, a calendar month of sandbox time."""
 
-    def __init__(self, settings: Settings, clock: Clock, ledger: Ledger) -> None:
+    def __init__(self, settings: Settings, clock: Clock, usage_log: UsageLog) -> None:
         """Start with the settings' balance."""
         self._limit = settings.credits
         self._error_style = settings.credit_error
         self._clock = clock
-        self._ledger = ledger
+        self._usage_log = usage_log
         self._cycle = _cycle_of(clock.now())
         self._consumed = dict.fromkeys(CREDIT_TYPES, 0)
         self._consumed["lead_credit"] = settings.credits_consumed
@@ -64,7 +64,7 @@ class CreditMeter:
         self._consumed["lead_credit"] += amount
         if kind:
             self._consumed[kind] += amount
-        self._ledger.charged(action, amount, records, stamp(self._clock.now()))
+        self._usage_log.charged(action, amount, records, stamp(self._clock.now()))
 
     def report(self) -> dict[str, object]:
         """Give what `usage_stats/credit_usage_stats` shows."""

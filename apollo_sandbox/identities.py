@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from apollo_sandbox.ids import Ids, Kind
+from apollo_sandbox.ids import IdFactory, Kind
 from apollo_sandbox.vocabulary import (
     INDUSTRIES,
     JOBS,
@@ -64,7 +64,7 @@ class Person(NamedTuple):
 class Identities:
     """The people and companies of Apollo's database, and those the team typed in itself."""
 
-    def __init__(self, ids: Ids, words: Vocabulary, sizes: Sizes) -> None:
+    def __init__(self, ids: IdFactory, words: Vocabulary, sizes: Sizes) -> None:
         """Populate, lazily, a database of the given sizes."""
         self._ids = ids
         self._words = words

@@ -126,7 +126,7 @@ class Dice:
         return "".join(self.pick("0123456789abcdef") for _ in range(count))
 
 
-class Ids:
+class IdFactory:
     """Makes and reads ids, and hands out the dice, for one seed."""
 
     def __init__(self, seed: int) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from apollo_sandbox.clock import Clock
     from apollo_sandbox.entities import Conversation
     from apollo_sandbox.identities import Person
-    from apollo_sandbox.ids import Ids
+    from apollo_sandbox.ids import IdFactory
 
 _SIGN_BIT = 1 << 63
 
@@ -39,7 +39,7 @@ class Enrichment:
 class Jobs:
     """All jobs of this run."""
 
-    def __init__(self, ids: Ids, clock: Clock, enrichment_ms: int, export_ms: int) -> None:
+    def __init__(self, ids: IdFactory, clock: Clock, enrichment_ms: int, export_ms: int) -> None:
         """Take the given sandbox time for each kind of job."""
         self._ids = ids
         self._clock = clock

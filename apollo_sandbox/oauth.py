@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from apollo_sandbox.settings import Settings
 
 
-class OAuth:
+class TokenIssuer:
     """The one pair of tokens that is valid."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from apollo_sandbox import errors
 from apollo_sandbox.errors import ApiError
 from apollo_sandbox.params import Params
-from apollo_sandbox.rate_limits import RateLimitedError
+from apollo_sandbox.rate_limits import TooManyRequestsError
 from apollo_sandbox.replies import BrokenAnswer, ConnectionReset, CutBody, Reply, html_page
 from apollo_sandbox.services import Call
 
@@ -68,9 +68,9 @@ class Pipeline:
         return await self._watched(request, "unknown", refuse)
 
     async def _watched(self, request: Request, action: str, respond: Respond) -> Response:
-        """Answer a request and enter it in the ledger."""
-        ledger = self._services.ledger
-        ledger.arrived(action)
+        """Answer a request and enter it in the usage log."""
+        usage_log = self._services.usage_log
+        usage_log.arrived(action)
         started = time.monotonic()
         status = _NO_ANSWER
         try:
@@ -82,14 +82,14 @@ class Pipeline:
                 status = str(response.status_code)
             return response
         finally:
-            ledger.answered(status)
+            usage_log.answered(status)
 
     async def _answer(self, request: Request, action: str, respond: Respond) -> Response:
         """Answer a request, unless a fault has other plans."""
         fault = self._services.faults.draw(action)
         if fault is None:
             return await self._respond(request, action, respond)
-        self._services.ledger.faults[fault.kind] += 1
+        self._services.usage_log.faults[fault.kind] += 1
         replaced = _INSTEAD.get(fault.kind)
         if replaced is None or fault.executed:
             response = await self._respond(request, action, respond, fault)
@@ -125,8 +125,8 @@ class Pipeline:
             services.limiter.admit(action)
             body, status = endpoint.handler(call), 200
             more = {}
-        except RateLimitedError as refusal:
-            services.ledger.rate_limited[action] += 1
+        except TooManyRequestsError as refusal:
+            services.usage_log.rate_limited[action] += 1
             body, status = refusal.body, refusal.status
             more = {"retry-after": str(refusal.retry_after)}
         except ApiError as refusal:

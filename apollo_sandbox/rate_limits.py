@@ -116,7 +116,7 @@ class _Window:
         self.used += 1
 
 
-class RateLimitedError(ApiError):
+class TooManyRequestsError(ApiError):
     """A 429, with the real seconds to wait."""
 
     def __init__(self, refusal: ApiError, retry_after: int) -> None:
@@ -162,7 +162,7 @@ class RateLimiter:
             window = windows[number]
             wait = self._clock.real_seconds(window.opened + window.length - now)
             refusal = too_many_calls(action, window.limit or 0, _WINDOWS[number][0])
-            raise RateLimitedError(refusal, wait)
+            raise TooManyRequestsError(refusal, wait)
         for window in windows:
             window.count(now)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from apollo_sandbox.faults import FaultBox
-    from apollo_sandbox.ledger import Ledger
+    from apollo_sandbox.usage_log import UsageLog
     from apollo_sandbox.world import World
 
 
@@ -43,9 +43,9 @@ class Sandbox:
         return self._services.world
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> UsageLog:
         """Give the record of requests, refusals and credits."""
-        return self._services.ledger
+        return self._services.usage_log
 
     @property
     def faults(self) -> FaultBox:

@@ -11,10 +11,10 @@ from apollo_sandbox.edits import Colleagues
 from apollo_sandbox.faults import FaultBox
 from apollo_sandbox.ids import Dice, Kind
 from apollo_sandbox.jobs import Jobs
-from apollo_sandbox.ledger import Ledger
-from apollo_sandbox.oauth import OAuth
+from apollo_sandbox.oauth import TokenIssuer
 from apollo_sandbox.rate_limits import REPORTED_ACTIONS, RateLimiter
 from apollo_sandbox.rows import workspace
+from apollo_sandbox.usage_log import UsageLog
 from apollo_sandbox.world import World
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ class Services:
         """Create the team and everything that watches over its use."""
         self.settings = settings
         self.clock = Clock(settings.start_ms, settings.clock_speed, monotonic)
-        self.ledger = Ledger()
+        self.usage_log = UsageLog()
         self.limiter = RateLimiter(settings.plan, self.clock, settings.limit)
-        self.credits = CreditMeter(settings, self.clock, self.ledger)
-        self.oauth = OAuth(settings, self.clock)
+        self.credits = CreditMeter(settings, self.clock, self.usage_log)
+        self.oauth = TokenIssuer(settings, self.clock)
         self.world = World(settings, self.clock)
         self.colleagues = Colleagues(self.world, settings.edits_per_request)
         self.faults = FaultBox(self.world.ids.dice(Kind.FAULT, 0), settings.fault)
@@ -47,8 +47,8 @@ class Services:
         self.luck = self.world.ids.dice(Kind.REQUEST, 0)
 
     def reset(self) -> None:
-        """Forget what clients did: the ledger's figures and the rate windows."""
-        self.ledger.reset()
+        """Forget what clients did: the usage log and the rate windows."""
+        self.usage_log.reset()
         self.limiter.reset()
 
     def counts(self) -> dict[str, int]:

@@ -27,7 +27,7 @@ from apollo_sandbox.entities import (
 )
 from apollo_sandbox.genesis import Genesis
 from apollo_sandbox.identities import Identities
-from apollo_sandbox.ids import Ids, Kind, scramble
+from apollo_sandbox.ids import IdFactory, Kind, scramble
 from apollo_sandbox.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class World:
         self.lock = threading.RLock()
         self.start = clock.start_ms
         self.founded = clock.start_ms - _HISTORY_MS
-        self.ids = Ids(settings.seed)
+        self.ids = IdFactory(settings.seed)
         self.words = Vocabulary.for_seed(settings.seed)
         self.people = Identities(self.ids, self.words, self.sizes)
         self.catalog = Catalog(self.ids, self.founded)

@@ -9,7 +9,7 @@ from apollo_sandbox import errors
 from apollo_sandbox.clock import DAY, SECOND, instant
 from apollo_sandbox.credits import PHONE_NUMBER_PRICE
 from apollo_sandbox.errors import ApiError
-from apollo_sandbox.ids import Ids, Kind, is_object_id
+from apollo_sandbox.ids import IdFactory, Kind, is_object_id
 from apollo_sandbox.jobs import Enrichment
 from apollo_sandbox.listing import SEARCH_CONSTANTS, Filters, Pager
 from apollo_sandbox.rows import companies, persons
@@ -419,7 +419,7 @@ def webhook_result_show(call: Call) -> Json:
 
 
 def _followed_up(call: Call, person: Person, kind: str) -> Json:
-    ids: Ids = call.world.ids
+    ids: IdFactory = call.world.ids
     number = f"+1555{person.serial % 10_000_000:07d}"
     found: Json = {
         "id": person.person_id,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from apollo_sandbox.clock import DAY, HOUR, MINUTE, Clock
-from apollo_sandbox.rate_limits import RateLimitedError, RateLimiter
+from apollo_sandbox.rate_limits import RateLimiter, TooManyRequestsError
 
 if TYPE_CHECKING:
     from .conftest import FakeTime, Serve
@@ -129,11 +129,11 @@ def test_limits_of_plans(plan: str, action: str, limits: tuple[int | None, ...])
 def test_of_several_full_windows_the_longest_is_told(fake_time: FakeTime) -> None:
     limiter = RateLimiter("free", Clock(0, 1, fake_time), ["a/b=1/1/1"])
     limiter.admit("a/b")
-    with pytest.raises(RateLimitedError) as refusal:
+    with pytest.raises(TooManyRequestsError) as refusal:
         limiter.admit("a/b")
     assert refusal.value.retry_after == DAY // 1000
     fake_time.seconds += (HOUR + MINUTE) / 1000
-    with pytest.raises(RateLimitedError) as refusal:
+    with pytest.raises(TooManyRequestsError) as refusal:
         limiter.admit("a/b")
     assert refusal.value.retry_after == (DAY - HOUR - MINUTE) // 1000
 

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 
-class Ledger:
+class UsageLog:
     """Requests, answers and credits since the start, or since the last reset."""
 
     def __init__(self) -> None:
