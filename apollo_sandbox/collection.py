@@ -44,6 +44,7 @@ class Collection(Generic[E]):
 
     def __init__(self, orders: Mapping[str, Callable[[E], Any]]) -> None:
         """Start empty; `orders` maps the name of an order to its sort key."""
+        self.first_rows: list[E] = []
         self._keys = dict(orders)
         self._living: dict[str, E] = {}
         self._deleted: set[str] = set()
@@ -81,7 +82,13 @@ class Collection(Generic[E]):
 
     def load(self, rows: list[E]) -> None:
         """Take in the team's first rows, before any order exists."""
+        self.first_rows = rows
         self._living.update((row.id, row) for row in rows)
+
+    def first(self, serial: int) -> E | None:
+        """Give the first row of this number, if there is one and it still lives."""
+        row = self.first_rows[serial] if serial < len(self.first_rows) else None
+        return row if row in self else None
 
     def add(self, row: E) -> None:
         """Take in a new row."""

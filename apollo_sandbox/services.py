@@ -9,19 +9,20 @@ from apollo_sandbox.clock import SECOND, Clock
 from apollo_sandbox.credits import CREDIT_TYPES, CreditMeter
 from apollo_sandbox.edits import Colleagues
 from apollo_sandbox.faults import FaultBox
+from apollo_sandbox.genesis import create_world
 from apollo_sandbox.ids import Dice, Kind
 from apollo_sandbox.jobs import Jobs
 from apollo_sandbox.oauth import TokenIssuer
 from apollo_sandbox.rate_limits import REPORTED_ACTIONS, RateLimiter
 from apollo_sandbox.rows import workspace
 from apollo_sandbox.usage_log import UsageLog
-from apollo_sandbox.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from apollo_sandbox.params import Params
     from apollo_sandbox.settings import Settings
+    from apollo_sandbox.world import World
 
 
 class Services:
@@ -35,7 +36,7 @@ class Services:
         self.limiter = RateLimiter(settings.plan, self.clock, settings.limit)
         self.credits = CreditMeter(settings, self.clock, self.usage_log)
         self.oauth = TokenIssuer(settings, self.clock)
-        self.world = World(settings, self.clock)
+        self.world = create_world(settings, self.clock)
         self.colleagues = Colleagues(self.world, settings.edits_per_request)
         self.faults = FaultBox(self.world.ids.dice(Kind.FAULT, 0), settings.fault)
         self.jobs = Jobs(

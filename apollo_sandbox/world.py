@@ -25,7 +25,6 @@ from apollo_sandbox.entities import (
     Task,
     User,
 )
-from apollo_sandbox.genesis import Genesis
 from apollo_sandbox.identities import Identities
 from apollo_sandbox.ids import IdFactory, Kind, scramble
 from apollo_sandbox.vocabulary import Vocabulary
@@ -46,7 +45,7 @@ class World:
     """The model of one team. Every method is safe to call while the sandbox is serving."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        """Create the team as it stands at the sandbox's start instant."""
+        """Set the team up without any records; `genesis.create_world` gives it its first ones."""
         self.settings = settings
         self.sizes = settings.sizes
         self.clock = clock
@@ -60,10 +59,6 @@ class World:
         self._last_serial: int = max(asdict(self.sizes).values())
         self._create_collections()
         self.directory = Directory(self.people, self.sizes)
-        genesis = Genesis(self)
-        genesis.run()
-        self._first_contacts = genesis.contacts
-        self._first_accounts = genesis.accounts
 
     def _create_collections(self) -> None:
         created, updated, active = (
@@ -132,18 +127,12 @@ class World:
 
     def account_of_company(self, company: Company) -> Account | None:
         """Give the living account that is linked to a company of Apollo's database."""
-        if company.serial >= len(self._first_accounts):
-            return None
-        account = self._first_accounts[company.serial]
-        linked = self.organization_of(account) is not None
-        return account if linked and account in self.accounts else None
+        account = self.accounts.first(company.serial)
+        return account if account is not None and self.organization_of(account) is not None else None
 
     def contact_of_person(self, person: Person) -> Contact | None:
         """Give the living contact that a person of Apollo's database was saved as."""
-        if person.serial >= len(self._first_contacts):
-            return None
-        contact = self._first_contacts[person.serial]
-        return contact if contact in self.contacts else None
+        return self.contacts.first(person.serial)
 
     @cached_property
     def label_counts(self) -> tuple[int, ...]:
