@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from apollo_sandbox.ids import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from apollo_sandbox.ids import Dice, IdFactory
 
 
@@ -155,6 +157,11 @@ class Catalog:
             for pipeline in range(_PIPELINES)
             for order, (name, probability, forecast, is_closed, is_won) in enumerate(_DEAL_STAGES)
         )
+        self.stages_of: dict[str, Sequence[Stage | DealStage]] = {
+            "contact": self.contact_stages,
+            "account": self.account_stages,
+            "deal": self.deal_stages,
+        }
         self.labels = tuple(
             Label(ids.make(Kind.LABEL, number, founded_ms), name, modality, founded_ms)
             for number, (name, modality) in enumerate(_LABELS)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from apollo_sandbox.ids import Kind
 
 if TYPE_CHECKING:
-    from apollo_sandbox.collection import Collection
     from apollo_sandbox.world import World
 
 _MIXTURE = (
@@ -64,27 +63,17 @@ class Colleagues:
         if name not in _NAMED_EDITS:
             message = f"edit must be one of {', '.join(_NAMED_EDITS)}, not {name!r}"
             raise ValueError(message)
-        created_id = getattr(self._world, name)(**options)
+        row_id = f"{name.partition('_')[2]}_id"
+        given = {"row_id" if key == row_id else key: value for key, value in options.items()}
+        created_id = getattr(self._world, name)(**given)
         return {"edit": name, **options, **({"id": created_id} if created_id else {})}
 
     def _options(self, verb: str, noun: str) -> dict[str, Any]:
-        catalog = self._world.catalog
-        stages = {
-            "contact": catalog.contact_stages,
-            "account": catalog.account_stages,
-            "deal": catalog.deal_stages,
-        }
-        if verb == "touch" and noun in stages and self._dice.chance(_MOVES_STAGE):
-            return {"stage": self._dice.whole(0, len(stages[noun]) - 1)}
+        stages = self._world.catalog.stages_of.get(noun)
+        if verb == "touch" and stages and self._dice.chance(_MOVES_STAGE):
+            return {"stage": self._dice.whole(0, len(stages) - 1)}
         return {}
 
     def _any_of(self, noun: str) -> str | None:
-        world = self._world
-        collections: dict[str, Collection[Any]] = {
-            "contact": world.contacts,
-            "account": world.accounts,
-            "deal": world.deals,
-            "task": world.tasks,
-        }
-        rows = collections[noun].order("default").rows
+        rows = self._world.editable[noun].order("default").rows
         return self._dice.pick(rows).id if rows else None

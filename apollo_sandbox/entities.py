@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from apollo_sandbox.clock import DAY
+
 
 class Enrollment(NamedTuple):
     """A contact's place in a sequence."""
@@ -15,12 +17,21 @@ class Enrollment(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class User:
-    """A colleague on the team."""
+class Record:
+    """What every record has: its id, its number among those of its kind, and when it was created."""
 
     id: str
     serial: int
     created: int
+
+    def touch(self, now: int) -> None:
+        """Take note of an update; most records keep no time of it."""
+
+
+@dataclass(slots=True, eq=False)
+class User(Record):
+    """A colleague on the team."""
+
     first_name: str
     last_name: str
     title: str
@@ -34,45 +45,41 @@ class User:
 
 
 @dataclass(slots=True, eq=False)
-class Account:
-    """A company the team saved. `updated` sorts the list but is never shown."""
+class Saved(Record):
+    """A person or a company that the team saved."""
 
-    id: str
-    serial: int
-    created: int
     updated: int
     active: int
     stage: int
     owner: User | None
     labels: tuple[int, ...]
+
+    def touch(self, now: int) -> None:
+        """Note the time of the update."""
+        self.updated = now
+
+
+@dataclass(slots=True, eq=False)
+class Account(Saved):
+    """A company the team saved. `updated` sorts the list but is never shown."""
+
     contacts: int = 0
     revision: int = 0
 
 
 @dataclass(slots=True, eq=False)
-class Contact:
+class Contact(Saved):
     """A person the team saved."""
 
-    id: str
-    serial: int
-    created: int
-    updated: int
-    active: int
     account: Account | None
-    stage: int
-    owner: User | None
-    labels: tuple[int, ...]
     enrollments: tuple[Enrollment, ...]
     revision: int = 0
 
 
 @dataclass(slots=True, eq=False)
-class Deal:
+class Deal(Record):
     """An opportunity."""
 
-    id: str
-    serial: int
-    created: int
     account: Account | None
     stage: int | None
     owner: User
@@ -82,12 +89,9 @@ class Deal:
 
 
 @dataclass(slots=True, eq=False)
-class Sequence:
+class Sequence(Record):
     """A campaign of e-mails and tasks."""
 
-    id: str
-    serial: int
-    created: int
     name: str
     owner: User
     steps: int
@@ -96,12 +100,9 @@ class Sequence:
 
 
 @dataclass(slots=True, eq=False)
-class OutreachEmail:
+class OutreachEmail(Record):
     """An e-mail a sequence sent, or will send."""
 
-    id: str
-    serial: int
-    created: int
     contact: Contact
     sequence: Sequence
     step: int
@@ -111,12 +112,9 @@ class OutreachEmail:
 
 
 @dataclass(slots=True, eq=False)
-class Task:
+class Task(Record):
     """Something a user is to do about a contact, an account or a deal."""
 
-    id: str
-    serial: int
-    created: int
     due: int
     user: User
     priority: int
@@ -125,14 +123,15 @@ class Task:
     deal: Deal | None
     revision: int = 0
 
+    def touch(self, _: int) -> None:
+        """Let the update be a delay by a day."""
+        self.due += DAY
+
 
 @dataclass(slots=True, eq=False)
-class PhoneCall:
+class PhoneCall(Record):
     """A phone call."""
 
-    id: str
-    serial: int
-    created: int
     start: int
     seconds: int
     inbound: bool
@@ -141,12 +140,9 @@ class PhoneCall:
 
 
 @dataclass(slots=True, eq=False)
-class Conversation:
+class Conversation(Record):
     """A recorded meeting or call."""
 
-    id: str
-    serial: int
-    created: int
     start: int
     seconds: int
     host: User

@@ -93,9 +93,7 @@ class _Genesis:
         created = self._world.founded + serial * DAY
         first, last = dice.pick(words.first_names), dice.pick(words.last_names)
         return User(
-            id=self._ids.make(Kind.USER, serial, created),
-            serial=serial,
-            created=created,
+            *self._ids.identity(Kind.USER, serial, created),
             first_name=first,
             last_name=last,
             title=_USER_TITLES[serial % len(_USER_TITLES)],
@@ -107,9 +105,7 @@ class _Genesis:
         created = self._past(dice)
         archived = dice.chance(0.15)
         return Sequence(
-            id=self._ids.make(Kind.SEQUENCE, serial, created),
-            serial=serial,
-            created=created,
+            *self._ids.identity(Kind.SEQUENCE, serial, created),
             name=f"{dice.pick(_SEQUENCE_THEMES)} {serial + 1}",
             owner=self._some_user(dice),
             steps=dice.whole(2, 5),
@@ -120,9 +116,7 @@ class _Genesis:
     def _account(self, dice: Dice, serial: int, created: int, imported_update: int) -> Account:
         catalog = self._world.catalog
         return Account(
-            id=self._ids.make(Kind.ACCOUNT, serial, created),
-            serial=serial,
-            created=created,
+            *self._ids.identity(Kind.ACCOUNT, serial, created),
             updated=self._updated(dice, created, imported_update),
             active=self._since(dice, created) if dice.chance(0.3) else 0,
             stage=dice.whole(0, len(catalog.account_stages) - 1),
@@ -139,9 +133,7 @@ class _Genesis:
         enrolled = world.sequences.first_rows and (serial == 0 or dice.chance(_ENROLLED))
         enrollments = self._enroll(dice, created) if enrolled else ()
         return Contact(
-            id=self._ids.make(Kind.CONTACT, serial, created),
-            serial=serial,
-            created=created,
+            *self._ids.identity(Kind.CONTACT, serial, created),
             updated=self._updated(dice, created, imported_update),
             active=self._since(dice, created) if enrollments or dice.chance(0.05) else 0,
             account=account,
@@ -171,9 +163,7 @@ class _Genesis:
         elif dice.chance(0.2):
             amount = None
         return Deal(
-            id=self._ids.make(Kind.DEAL, serial, created),
-            serial=serial,
-            created=created,
+            *self._ids.identity(Kind.DEAL, serial, created),
             account=contact.account if contact is not None else None,
             stage=dice.whole(0, len(self._world.catalog.deal_stages) - 1) if dice.chance(0.95) else None,
             owner=self._some_user(dice),
@@ -196,9 +186,7 @@ class _Genesis:
             status = "completed"
             completed = min(due + dice.whole(SECOND, 3 * MINUTE), self._now)
         return OutreachEmail(
-            id=self._ids.make(Kind.OUTREACH_EMAIL, serial, created),
-            serial=serial,
-            created=created,
+            *self._ids.identity(Kind.OUTREACH_EMAIL, serial, created),
             contact=contact,
             sequence=enrollment.sequence,
             step=step,
@@ -216,9 +204,7 @@ class _Genesis:
         if contact is None and deal is None and accounts:
             account = dice.pick(accounts)
         return Task(
-            id=self._ids.make(Kind.TASK, serial, created),
-            serial=serial,
-            created=created,
+            *self._ids.identity(Kind.TASK, serial, created),
             due=(created // DAY + dice.whole(1, 60)) * DAY,
             user=self._some_user(dice),
             priority=dice.whole(0, 2),
@@ -230,9 +216,7 @@ class _Genesis:
     def _call(self, dice: Dice, serial: int) -> PhoneCall:
         start = self._past(dice) // SECOND * SECOND
         return PhoneCall(
-            id=self._ids.make(Kind.CALL, serial, start),
-            serial=serial,
-            created=start,
+            *self._ids.identity(Kind.CALL, serial, start),
             start=start,
             seconds=dice.whole(20, 1800) if dice.chance(0.6) else 0,
             inbound=dice.chance(0.15),
@@ -245,9 +229,7 @@ class _Genesis:
         deal = self._some_deal(dice, 0.4)
         contact = self._some_contact(dice, 0.95) if deal is None else None
         return Conversation(
-            id=self._ids.make(Kind.CONVERSATION, serial, start),
-            serial=serial,
-            created=start,
+            *self._ids.identity(Kind.CONVERSATION, serial, start),
             start=start,
             seconds=dice.whole(300, 3600),
             host=self._some_user(dice),

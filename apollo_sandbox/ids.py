@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,6 +126,14 @@ class Dice:
         return "".join(self.pick("0123456789abcdef") for _ in range(count))
 
 
+class Identity(NamedTuple):
+    """What every record has: its id, its number among those of its kind, and when it was created."""
+
+    id: str
+    serial: int
+    created: int
+
+
 class IdFactory:
     """Makes and reads ids, and hands out the dice, for one seed."""
 
@@ -136,6 +144,10 @@ class IdFactory:
     def make(self, kind: Kind, serial: int, created_ms: int) -> str:
         """Give the id of the `serial`th thing of a kind."""
         return f"{created_ms // 1000:08x}{self.bits(kind, serial):016x}"
+
+    def identity(self, kind: Kind, serial: int, created_ms: int) -> Identity:
+        """Give the identity of the `serial`th record of a kind."""
+        return Identity(self.make(kind, serial, created_ms), serial, created_ms)
 
     def read(self, text: str, kind: Kind) -> int | None:
         """Give the serial of the thing of this kind that `text` names, if it does."""
