@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from apollo_sandbox.endpoints.engagement import export_file
+from apollo_sandbox.endpoints import count_rows
+from apollo_sandbox.endpoints.conversations import export_file
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -46,7 +47,7 @@ class Control:
 
     async def counts(self, _: Request) -> Response:
         """Tell how many rows a complete sync must deliver."""
-        return JSONResponse(self._services.counts())
+        return JSONResponse(count_rows(self._services.world))
 
     async def reset(self, request: Request) -> Response:
         """Forget what clients did."""

@@ -94,6 +94,11 @@ def unprocessable(text: str) -> ApiError:
     return ApiError(422, {"error": text})
 
 
+def bulk_failed(status: int, code: str, text: str) -> ApiError:
+    """Refuse to enrich several at once, in words of those endpoints' own."""
+    return ApiError(status, {"status": "failed", "error_code": code, "error_message": text})
+
+
 def malformed_id(name: str) -> ApiError:
     """Refuse something that is not an id."""
     return unprocessable(f"Parameters misconfigured. {name} is not a valid ID")

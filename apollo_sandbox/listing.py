@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
     from apollo_sandbox.collection import Collection
+    from apollo_sandbox.errors import ApiError
     from apollo_sandbox.ids import Dice
     from apollo_sandbox.params import Span
     from apollo_sandbox.services import Call
@@ -162,6 +163,15 @@ def find(call: Call, collection: Collection[E], filters: Filters[E], *, sortable
             raise errors.invalid_sort()
         name, descending = wanted, not call.params.flag("sort_ascending")
     return Found(collection.select(name, filters.key, filters.predicate), descending)
+
+
+def find_one(call: Call, collection: Collection[E], *, missing: ApiError, deleted: ApiError | None = None) -> E:
+    """Find the record that the path names, or refuse; some refuse in other words what was deleted."""
+    row_id = call.path["id"]
+    row = collection.get(row_id)
+    if row is None:
+        raise deleted if deleted is not None and collection.was_deleted(row_id) else missing
+    return row
 
 
 def read_page(call: Call, found: Found[E], pager: Pager) -> list[E]:

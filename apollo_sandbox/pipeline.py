@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from apollo_sandbox import errors
 from apollo_sandbox.errors import ApiError
@@ -21,22 +21,13 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from apollo_sandbox.faults import Fault
+    from apollo_sandbox.routing import Endpoint
     from apollo_sandbox.services import Services
 
     Handler = Callable[[Request], Awaitable[Response]]
     Respond = Callable[[Call], Reply]
 
-_WITHOUT_OAUTH_SCOPE = frozenset({"emailer_messages/activities", "contacts/opportunities"})
 _NO_ANSWER = "none"
-
-
-class Endpoint(NamedTuple):
-    """One line of the API."""
-
-    verbs: tuple[str, ...]
-    path: str
-    action: str
-    handler: Callable[[Call], object]
 
 
 class Pipeline:
@@ -120,10 +111,10 @@ class Pipeline:
     def _call(self, request: Request, endpoint: Endpoint, call: Call) -> Reply:
         started = time.monotonic()
         services, action = self._services, endpoint.action
-        self._authorize(request, action)
+        self._authorize(request, endpoint)
         try:
             services.limiter.admit(action)
-            body, status = endpoint.handler(call), 200
+            body, status = endpoint.answer(call), 200
             more = {}
         except TooManyRequestsError as refusal:
             services.usage_log.rate_limited[action] += 1
@@ -134,8 +125,8 @@ class Pipeline:
         headers = {**services.limiter.headers(action), **more}
         return Reply(body, status, seconds=time.monotonic() - started, headers=headers)
 
-    def _authorize(self, request: Request, action: str) -> None:
-        services, settings = self._services, self._services.settings
+    def _authorize(self, request: Request, endpoint: Endpoint) -> None:
+        services, settings, action = self._services, self._services.settings, endpoint.action
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         bearer = scheme.lower() == "bearer"
         if bearer:
@@ -143,7 +134,7 @@ class Pipeline:
                 raise errors.bad_token()
         elif request.headers.get("x-api-key") != settings.api_key:
             raise errors.bad_key()
-        if action in settings.forbid or (bearer and action in _WITHOUT_OAUTH_SCOPE):
+        if action in settings.forbid or (bearer and not endpoint.oauth):
             raise errors.out_of_scope(action, token=bearer)
         if action in settings.paid_only:
             raise errors.paid_plans_only()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from apollo_sandbox.app import create_app
+from apollo_sandbox.endpoints import count_rows
 from apollo_sandbox.server import serving
 from apollo_sandbox.services import Services
 from apollo_sandbox.settings import Settings
@@ -54,7 +55,7 @@ class Sandbox:
 
     def counts(self) -> dict[str, int]:
         """Tell how many rows a complete sync of each stream must deliver now."""
-        return self._services.counts()
+        return count_rows(self.world)
 
     @property
     def edits_per_request(self) -> float:

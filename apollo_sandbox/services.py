@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from apollo_sandbox.clock import SECOND, Clock
-from apollo_sandbox.credits import CREDIT_TYPES, CreditMeter
+from apollo_sandbox.credits import CreditMeter
 from apollo_sandbox.edits import Colleagues
 from apollo_sandbox.faults import FaultBox
 from apollo_sandbox.genesis import create_world
 from apollo_sandbox.ids import Dice, Kind
 from apollo_sandbox.jobs import Jobs
 from apollo_sandbox.oauth import TokenIssuer
-from apollo_sandbox.rate_limits import REPORTED_ACTIONS, RateLimiter
-from apollo_sandbox.rows import workspace
+from apollo_sandbox.rate_limits import RateLimiter
 from apollo_sandbox.usage_log import UsageLog
 
 if TYPE_CHECKING:
@@ -52,34 +51,6 @@ class Services:
         self.usage_log.reset()
         self.limiter.reset()
 
-    def counts(self) -> dict[str, int]:
-        """Tell how many rows a complete sync of each stream of the tap must deliver."""
-        world, catalog = self.world, self.world.catalog
-        with world.lock:
-            return {
-                "contacts": len(world.contacts),
-                "contact_sequence_statuses": sum(len(one.enrollments) for one in world.contacts),
-                "contact_stages": len(catalog.contact_stages),
-                "accounts": len(world.accounts),
-                "account_stages": len(catalog.account_stages),
-                "deals": len(world.deals),
-                "deal_stages": len(catalog.deal_stages),
-                "lists": len(catalog.labels),
-                "fields": len(workspace.fields(world)),
-                "custom_fields": len(catalog.custom_fields),
-                "sequences": len(world.sequences),
-                "email_schedules": len(catalog.schedules),
-                "outreach_emails": len(world.outreach_emails),
-                "tasks": len(world.tasks),
-                "calls": len(world.calls),
-                "conversations": len(world.conversations),
-                "users": len(world.users),
-                "user_profile": 1,
-                "email_accounts": len(world.users),
-                "api_usage_stats": len(REPORTED_ACTIONS),
-                "credit_usage_stats": len(CREDIT_TYPES),
-            }
-
 
 @dataclass
 class Call:
@@ -107,6 +78,10 @@ class Call:
     def world(self) -> World:
         """Give the team's data."""
         return self.services.world
+
+    def charge(self, amount: int, records: list[str], kind: str = "") -> None:
+        """Take credits for the answer, or refuse."""
+        self.services.credits.charge(self.action, amount, records, kind)
 
     @property
     def luck(self) -> Dice:

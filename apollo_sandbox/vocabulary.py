@@ -30,6 +30,11 @@ class Place(NamedTuple):
     postal_code: str
     time_zone: str
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Give the names by which a search finds it."""
+        return self.city, self.state, self.country
+
 
 JOBS = tuple(
     Job(*row)

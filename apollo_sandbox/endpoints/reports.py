@@ -11,6 +11,7 @@ from zlib import crc32
 from apollo_sandbox.clock import DAY, instant
 from apollo_sandbox.errors import ApiError
 from apollo_sandbox.ids import Kind
+from apollo_sandbox.routing import Json, post
 from apollo_sandbox.rows.stamps import day
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from apollo_sandbox.services import Call
     from apollo_sandbox.world import World
-
-Json = dict[str, Any]
 
 _METRIC = re.compile(r"(num|percent|avg|sum)_[a-z_]+|custom_metric_[0-9a-f]+")
 _MONTHS_REPORTED = 6
@@ -46,8 +45,9 @@ class Dimension(NamedTuple):
         return [key for key, _ in self.groups]
 
 
+@post("reports/sync_report")
 def sync_report(call: Call) -> Json:
-    """POST reports/sync_report: a figure for each group, pivot group and metric."""
+    """Give a figure for each group, pivot group and metric."""
     metrics = call.params.get("metrics")
     if not isinstance(metrics, list):
         raise ApiError(400, {"error": "param is missing or the value is empty: metrics"})

@@ -1,4 +1,4 @@
-"""Apollo's database of people and companies: searching it, and paying for what it knows."""
+"""People of Apollo's database: searching it, and paying for what it knows."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from apollo_sandbox import errors
-from apollo_sandbox.clock import DAY, SECOND, instant
+from apollo_sandbox.clock import DAY, SECOND
 from apollo_sandbox.credits import PHONE_NUMBER_PRICE
+from apollo_sandbox.endpoints.organizations import company_described
 from apollo_sandbox.errors import ApiError
-from apollo_sandbox.ids import IdFactory, Kind, is_object_id
+from apollo_sandbox.ids import Kind, is_object_id
 from apollo_sandbox.jobs import Enrichment
-from apollo_sandbox.listing import SEARCH_CONSTANTS, Filters, Pager
-from apollo_sandbox.rows import companies, persons
+from apollo_sandbox.listing import Filters, Pager
+from apollo_sandbox.routing import Json, get, post
+from apollo_sandbox.rows import persons
 from apollo_sandbox.rows.stamps import keyed, offset_stamp, short_stamp
 
 if TYPE_CHECKING:
@@ -21,25 +23,17 @@ if TYPE_CHECKING:
     from apollo_sandbox.identities import Company, Person
     from apollo_sandbox.params import Params
     from apollo_sandbox.services import Call
-    from apollo_sandbox.vocabulary import Place
-
-Json = dict[str, Any]
 
 _MOST_DETAILS = 10
-_MOST_NEWS = 25
-_MOST_POSTINGS = 10_000
 _RESULT_KEPT_MS = 30 * DAY
 
 
+@post("mixed_people/api_search")
 def people_api_search(call: Call) -> Json:
-    """POST mixed_people/api_search: free, and therefore coy."""
+    """Search for people: free, and therefore without last names and addresses."""
     world = call.world
     pager = Pager(call)
     filters: Filters[Person] = Filters(call)
-
-    def employer(person: Person) -> Company:
-        return world.people.company(world.people.company_serial_of(person.serial))
-
     titles = [title.lower() for title in call.params.texts("person_titles")]
     if titles:
         filters.custom(
@@ -48,187 +42,41 @@ def people_api_search(call: Call) -> Json:
             lambda one: any(title in one.job.title.lower() for title in titles),
         )
     filters.any_of("person_seniorities", "Seniority", lambda one: (one.job.seniority,))
-    filters.any_of("person_locations", "Location", lambda one: _places(one.place))
-    filters.any_of("organization_locations", "HQ", lambda one: _places(employer(one).place))
-    filters.any_of("organization_ids", "Company", lambda one: (employer(one).organization_id,))
-    filters.any_of("q_organization_domains_list", "Domain", lambda one: (employer(one).domain,))
+    filters.any_of("person_locations", "Location", lambda one: one.place.names)
+    filters.any_of("organization_locations", "HQ", lambda one: _employer(call, one).place.names)
+    filters.any_of("organization_ids", "Company", lambda one: (_employer(call, one).organization_id,))
+    filters.any_of("q_organization_domains_list", "Domain", lambda one: (_employer(call, one).domain,))
     filters.text("q_keywords", "Keywords", lambda one: f"{one.name} {one.job.title}")
     found = world.directory.people(filters.key, filters.predicate)
     people = [world.people.person(number) for number in pager.of(found)]
     return {
         "total_entries": pager.total(len(found)),
-        "people": [persons.person_listed(world, one, employer(one)) for one in people],
+        "people": [persons.person_listed(world, one, _employer(call, one)) for one in people],
     }
 
 
+@post("mixed_people/search")
 def people_search_deprecated(_: Call) -> Json:
-    """POST mixed_people/search: no longer for callers of the API."""
+    """Refuse: this one is no longer for callers of the API."""
     raise errors.unprocessable("This endpoint is deprecated for API callers, use mixed_people/api_search.")
 
 
-def companies_search(call: Call) -> Json:
-    """POST mixed_companies/search: a credit for every page that shows anything."""
-    world = call.world
-    pager = Pager(call)
-    filters: Filters[Company] = Filters(call)
-    filters.text("q_organization_name", "Company Name", lambda one: one.name)
-    filters.any_of("organization_ids", "Company", lambda one: (one.organization_id,))
-    filters.any_of("q_organization_domains_list", "Domain", lambda one: (one.domain,))
-    filters.any_of("organization_locations", "Company Locations", lambda one: _places(one.place))
-    filters.any_of(
-        "organization_not_locations",
-        "Not in",
-        lambda one: _places(one.place),
-        exclude=True,
-    )
-    ranges = call.params.texts("organization_num_employees_ranges")
-    if ranges:
-        bounds = [_whole_range(text) for text in ranges]
-        filters.custom(
-            "organization_num_employees_ranges",
-            tuple(ranges),
-            lambda one: any(low <= one.employees <= high for low, high in bounds),
-        )
-    found = world.directory.companies(filters.key, filters.predicate)
-    page = [world.people.company(number) for number in pager.of(found)]
-    call.services.credits.charge(call.action, 1 if page else 0, [one.organization_id for one in page])
-    accounts, organizations = [], []
-    for company in page:
-        account = world.account_of_company(company)
-        if account is None:
-            organizations.append(companies.organization_listed(world, company))
-        else:
-            accounts.append(companies.account_listed(world, account))
-    return {
-        "breadcrumbs": filters.breadcrumbs,
-        **SEARCH_CONSTANTS,
-        "pagination": pager.pagination(len(found)),
-        "accounts": accounts,
-        "organizations": organizations,
-        "model_ids": [row["id"] for row in accounts + organizations],
-        "num_fetch_result": None,
-        "derived_params": {},
-    }
-
-
-def _places(place: Place) -> tuple[str, ...]:
-    return place.city, place.state, place.country
-
-
-def _whole_range(text: str) -> tuple[float, float]:
-    low, _, high = text.partition(",")
-    return (
-        float(low) if low.strip().isdigit() else 0.0,
-        float(high) if high.strip().isdigit() else float("inf"),
-    )
-
-
-def organizations_show(call: Call) -> Json:
-    """GET organizations/{id}: a credit for each company there is."""
-    company = _company(call)
-    if company is None:
-        raise errors.unprocessable("Organization does not exist.")
-    call.services.credits.charge(call.action, 1, [company.organization_id])
-    account = call.world.account_of_company(company)
-    return {"organization": companies.organization_shown(call.world, company, account)}
-
-
-def organizations_job_postings(call: Call) -> Json:
-    """GET organizations/{id}/job_postings: a credit for every page that shows any."""
-    company = _company(call)
-    pager = Pager(call, most=_MOST_POSTINGS)
-    numbers = range(companies.job_postings_of(call.world, company) if company else 0)
-    rows = [companies.job_posting(call.world, company, number) for number in pager.of(numbers)] if company else []
-    call.services.credits.charge(call.action, 1 if rows else 0, [call.path["id"]])
-    return {"organization_job_postings": rows}
-
-
-def _company(call: Call) -> Company | None:
-    company_id = call.path["id"]
-    if not is_object_id(company_id):
-        postings = call.action == "organizations/job_postings"
-        raise errors.malformed_id("organization_id" if postings else "id")
-    return call.world.people.company_by_id(company_id)
-
-
-def organizations_enrich(call: Call) -> Json:
-    """GET organizations/enrich: a credit for a company it knows, `{}` for one it does not."""
-    company = _company_described(call, {name: call.params.text(name) for name in _COMPANY_CLUES})
-    if company is None:
-        return {}
-    call.services.credits.charge(call.action, 1, [company.organization_id])
-    account = call.world.account_of_company(company)
-    return {"organization": companies.organization_enriched(call.world, company, account)}
-
-
-_COMPANY_CLUES = ("domain", "website", "linkedin_url", "name")
-
-
-def _company_described(call: Call, clues: Mapping[str, Any]) -> Company | None:
-    people = call.world.people
-    for name in ("domain", "website"):
-        address = str(clues.get(name) or "")
-        domain = address.rsplit("://", maxsplit=1)[-1].split("/", maxsplit=1)[0]
-        if domain:
-            return people.company_by_domain(domain)
-    slug = str(clues.get("linkedin_url") or "").rstrip("/").rsplit("/", maxsplit=1)[-1]
-    if slug:
-        return people.company_by_domain(f"{slug}.example")
-    name = str(clues.get("name") or "").lower()
-    if not name:
-        return None
-    numbers = call.world.directory.companies(("named", name), lambda company: company.name.lower() == name)
-    return people.company(numbers[0]) if numbers else None
-
-
-def organizations_bulk_enrich(call: Call) -> Json:
-    """POST organizations/bulk_enrich: a credit for each company it knows."""
-    details = call.params.get("details")
-    if not isinstance(details, list) or not details:
-        details = [{"domain": domain} for domain in call.params.texts("domains")]
-    if not details:
-        raise _failed(400, "INVALID_REQUEST", "invalid request, missing domains")
-    if len(details) > _MOST_DETAILS:
-        raise _failed(400, "RECORD_LIMIT_EXCEEDED", "domain count cannot be more than 10")
-    found = [_company_described(call, one if isinstance(one, dict) else {"domain": one}) for one in details]
-    known = [one for one in found if one is not None]
-    call.services.credits.charge(call.action, len(known), [one.organization_id for one in known])
-    world = call.world
-    return {
-        "status": "success",
-        "error_code": None,
-        "error_message": None,
-        "total_requested_records": None,
-        "total_requested_domains": len(details),
-        "unique_domains": len({str(one) for one in details}),
-        "unique_records": None,
-        "unique_enriched_records": len({one.serial for one in known}),
-        "missing_records": len(found) - len(known),
-        "organizations": [
-            None if one is None else companies.organization_enriched(world, one, world.account_of_company(one))
-            for one in found
-        ],
-    }
-
-
-def _failed(status: int, code: str, text: str) -> ApiError:
-    return ApiError(status, {"status": "failed", "error_code": code, "error_message": text})
-
-
+@get("people/{id}")
 def people_show(call: Call) -> Json:
-    """GET people/{id}: a credit for each person there is."""
+    """Show a person, for a credit."""
     person_id = call.path["id"]
     if not is_object_id(person_id):
         raise errors.malformed_id("id")
     person = call.world.people.person_by_id(person_id)
     if person is None:
         raise errors.unprocessable("Person does not exist.")
-    call.services.credits.charge(call.action, 1, [person_id])
+    call.charge(1, [person_id])
     return {"person": persons.person_shown(call.world, person, _employer(call, person))}
 
 
+@post("people/match")
 def people_match(call: Call) -> Json:
-    """POST people/match: a credit per match, every time; a hollow person for no match."""
+    """Find a person, for a credit every time, or answer a hollow one."""
     clues = {name: call.params.get(name) for name in _PERSON_CLUES}
     person = _person_described(call, clues)
     request_id = call.services.jobs.next_request_id()
@@ -244,15 +92,16 @@ def people_match(call: Call) -> Json:
     return answer
 
 
+@post("people/bulk_match")
 def people_bulk_match(call: Call) -> Json:
-    """POST people/bulk_match: up to ten at once, null for whom it does not know."""
+    """Find up to ten people; null stands for one who is not known."""
     details = call.params.get("details")
     if not isinstance(details, list) or not details:
-        raise _failed(400, "INVALID_REQUEST", "invalid request, missing details")
+        raise errors.bulk_failed(400, "INVALID_REQUEST", "invalid request, missing details")
     if len(details) > _MOST_DETAILS:
-        raise _failed(400, "RECORD_LIMIT_EXCEEDED", "cannot enrich more than 10 in a single request")
+        raise errors.bulk_failed(400, "RECORD_LIMIT_EXCEEDED", "cannot enrich more than 10 in a single request")
     if not all(isinstance(one, dict) for one in details):
-        raise _failed(422, "UNKNOWN_ERROR", "no implicit conversion of Symbol into Integer")
+        raise errors.bulk_failed(422, "UNKNOWN_ERROR", "no implicit conversion of Symbol into Integer")
     found = [_person_described(call, one) for one in details]
     known = [one for one in found if one is not None]
     spent = _pay_for(call, known)
@@ -302,7 +151,7 @@ def _person_described(call: Call, clues: Mapping[str, Any]) -> Person | None:
     if clues.get("hashed_email"):
         return _person_by_hash(call, str(clues["hashed_email"]).lower())
     name = clues.get("name") or f"{clues.get('first_name', '')} {clues.get('last_name', '')}"
-    company = _company_described(call, {"domain": clues.get("domain"), "name": clues.get("organization_name")})
+    company = company_described(call, {"domain": clues.get("domain"), "name": clues.get("organization_name")})
     return None if company is None else _colleague(call, company, str(name).strip().lower())
 
 
@@ -352,7 +201,7 @@ def _pay_for(call: Call, people: list[Person]) -> int:
     price = 1 + (PHONE_NUMBER_PRICE if phones else 0)
     amount = price * len(people)
     kind = "direct_dial_credit" if phones else ""
-    call.services.credits.charge(call.action, amount, [one.person_id for one in people], kind)
+    call.charge(amount, [one.person_id for one in people], kind)
     return amount
 
 
@@ -370,8 +219,9 @@ def _finish_later(call: Call, request_id: int, people: list[Person], answer: Jso
     call.services.jobs.enrich(request_id, Enrichment(kind, tuple(people), paid))
 
 
+@get("webhook_result/{id}")
 def webhook_result_show(call: Call) -> Json:
-    """GET webhook_result/{request_id}."""
+    """Give what an enrichment found later, by the id of its request."""
     try:
         request_id = int(call.path["id"])
     except ValueError:
@@ -419,7 +269,6 @@ def webhook_result_show(call: Call) -> Json:
 
 
 def _followed_up(call: Call, person: Person, kind: str) -> Json:
-    ids: IdFactory = call.world.ids
     number = f"+1555{person.serial % 10_000_000:07d}"
     found: Json = {
         "id": person.person_id,
@@ -440,7 +289,7 @@ def _followed_up(call: Call, person: Person, kind: str) -> Json:
                     "type_cd": "mobile",
                     "updated_at": None,
                 },
-                ids.make(Kind.PHONE_NUMBER, person.serial, call.world.founded),
+                call.world.ids.make(Kind.PHONE_NUMBER, person.serial, call.world.founded),
             )
         ],
     }
@@ -460,29 +309,3 @@ def _followed_up(call: Call, person: Person, kind: str) -> Json:
             }
         ]
     return found
-
-
-def news_articles_search(call: Call) -> Json:
-    """POST news_articles/search: a credit for every page that shows anything."""
-    wanted = call.params.texts("organization_ids")
-    if not wanted:
-        raise errors.unprocessable("organization_ids is required")
-    pager = Pager(call, most=_MOST_NEWS)
-    world = call.world
-    span = call.params.span("published_at")
-    categories = set(call.params.texts("categories"))
-    articles = [
-        article
-        for company in map(world.people.company_by_id, dict.fromkeys(wanted))
-        if company is not None
-        for article in (
-            companies.news_article(world, company, number)
-            for number in range(companies.news_articles_of(world, company))
-        )
-        if (span is None or instant(article["published_at"]) in span)
-        and (not categories or categories & set(article["event_categories"]))
-    ]
-    articles.sort(key=lambda article: str(article["published_at"]), reverse=True)
-    page = pager.of(articles)
-    call.services.credits.charge(call.action, 1 if page else 0, [one["id"] for one in page])
-    return {"pagination": pager.pagination(len(articles)), "news_articles": page}
