@@ -11,15 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from apollo_sandbox.ids import IdFactory, Kind
-from apollo_sandbox.vocabulary import (
-    INDUSTRIES,
-    JOBS,
-    SYLLABLES,
-    TRADES,
-    Job,
-    Place,
-    Vocabulary,
-)
+from apollo_sandbox.vocabulary import INDUSTRIES, JOBS, SYLLABLES, TRADES, Job, Place, Vocabulary
 
 if TYPE_CHECKING:
     from apollo_sandbox.settings import Sizes

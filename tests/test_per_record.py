@@ -18,7 +18,7 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from apollo_sandbox.ids import Kind
-from apollo_sandbox.rows import companies, deals, engagement, persons
+from apollo_sandbox.rows import companies, deals, emails, persons
 from tap_apollo.api import client
 from tap_apollo.api.client import Client
 from tap_apollo.api.errors import ApolloError, SyncError
@@ -89,10 +89,10 @@ def _contact_sequence_activity(world: World) -> dict[Key, Values]:
     found: dict[Key, Values] = {}
     for contact in world.contacts:
         for enrollment in contact.enrollments:
-            emails = [
+            sent = [
                 one for one in world.outreach_emails if one.contact is contact and one.sequence is enrollment.sequence
             ]
-            for event in engagement.sequence_activity(world, enrollment, emails):
+            for event in emails.sequence_activity(world, enrollment, sent):
                 email = event.get("emailer_message_id", "")
                 key = (contact.id, event["type"], timestamp(event["occurred_at"]), event["sequence_id"], email)
                 found[key] = {"sequence_name": enrollment.sequence.name}
@@ -136,11 +136,11 @@ def _outreach_email_activities(world: World) -> dict[Key, Values]:
     return {
         (email.id,): {
             "emailer_message_id": email.id,
-            "num_opens": int(engagement.OPENED in events),
-            "num_clicks": int(engagement.CLICKED in events),
+            "num_opens": int(emails.OPENED in events),
+            "num_clicks": int(emails.CLICKED in events),
         }
         for email in world.outreach_emails
-        for events in [engagement.email_events(world, email)]
+        for events in [emails.email_events(world, email)]
     }
 
 
@@ -149,7 +149,7 @@ def _outreach_email_contents(world: World) -> dict[Key, Values]:
         (email.id,): {"body": row["body"], "subject": row["subject"], "status": "completed"}
         for email in world.outreach_emails
         if email.status == "completed"
-        for row in [engagement.email_content(world, email, "plain")]
+        for row in [emails.email_content(world, email, "plain")]
     }
 
 
@@ -1162,10 +1162,10 @@ class TestMoreEventsThanApolloShows:
 
 
 def test_events_without_a_sequence_or_an_email_have_a_key(team: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    activity = engagement.sequence_activity
+    activity = emails.sequence_activity
     nothing = {"sequence_id": None, "emailer_message_id": None}
     monkeypatch.setattr(
-        engagement,
+        emails,
         "sequence_activity",
         lambda *arguments: [{**event, **nothing} for event in activity(*arguments)],
     )

@@ -18,7 +18,7 @@ from psycopg import sql
 
 from apollo_sandbox import Sandbox, Settings
 from apollo_sandbox.rows.deals import task_listed
-from apollo_sandbox.rows.engagement import BOUNCED, REPLIED, email_events
+from apollo_sandbox.rows.emails import BOUNCED, REPLIED, email_events
 from scripts.write_docs import ROOT
 from tests.meltano import meltano, tried
 

@@ -12,7 +12,7 @@ from apollo_sandbox.errors import ApiError
 from apollo_sandbox.listing import Filters, Pager, find, find_one, read_page
 from apollo_sandbox.params import Span
 from apollo_sandbox.routing import Json, get, post
-from apollo_sandbox.rows import engagement
+from apollo_sandbox.rows import calls, conversations
 
 if TYPE_CHECKING:
     from apollo_sandbox.entities import Conversation, PhoneCall
@@ -31,7 +31,7 @@ def phone_calls_search(call: Call) -> Json:
     return {
         "pagination": pager.pagination(found.total, echo=True),
         "breadcrumbs": filters.breadcrumbs,
-        "phone_calls": [engagement.call_listed(call.world, one) for one in read_page(call, found, pager)],
+        "phone_calls": [calls.call_listed(call.world, one) for one in read_page(call, found, pager)],
         "faceting": {
             "phone_call_stats_facets": [
                 {"value": "active", "display_name": "Active Calls", "count": 0},
@@ -58,7 +58,7 @@ def conversations_search(call: Call) -> Json:
         "breadcrumbs": {},
         "num_fetch_result": len(rows),
         "playlist_clip_ids": [],
-        "conversations": [engagement.conversation_listed(call.world, one) for one in rows],
+        "conversations": [conversations.conversation_listed(call.world, one) for one in rows],
     }
 
 
@@ -68,7 +68,7 @@ def conversations_show(call: Call) -> Json:
     missing = ApiError(404, {"error": "Conversation not found or access denied."})
     conversation = find_one(call, call.world.conversations, missing=missing)
     call.charge(int(conversation.insights), [conversation.id], "conversation_credit")
-    return engagement.conversation_shown(call.world, conversation)
+    return conversations.conversation_shown(call.world, conversation)
 
 
 @post("conversations/export")
@@ -119,5 +119,5 @@ def export_file(services: Services, export_id: str) -> bytes | None:
     job = services.jobs.exports.get(export_id)
     if job is None:
         return None
-    rows = [engagement.conversation_shown(services.world, one) for one in job.subject]
+    rows = [conversations.conversation_shown(services.world, one) for one in job.subject]
     return gzip.compress(json.dumps(rows).encode(), mtime=0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from apollo_sandbox import errors
 from apollo_sandbox.listing import Filters, Pager, find, find_one, read_page
 from apollo_sandbox.routing import Json, get, get_or_post, post
-from apollo_sandbox.rows import engagement
+from apollo_sandbox.rows import emails, sequences
 from apollo_sandbox.rows.persons import contact_name
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 _MOST_CONTENTS = 10
 _EMAIL_STATISTICS = {
-    "opened": engagement.OPENED,
-    "clicked": engagement.CLICKED,
-    "replied": engagement.REPLIED,
-    "bounced": engagement.BOUNCED,
-    "unsubscribed": engagement.UNSUBSCRIBED,
+    "opened": emails.OPENED,
+    "clicked": emails.CLICKED,
+    "replied": emails.REPLIED,
+    "bounced": emails.BOUNCED,
+    "unsubscribed": emails.UNSUBSCRIBED,
 }
 
 
@@ -55,9 +55,9 @@ def emailer_messages_search(call: Call) -> Json:
     steps = {(one.sequence, one.step) for one in rows}
     return {
         "breadcrumbs": filters.breadcrumbs,
-        "emailer_messages": [engagement.email_listed(world, one) for one in rows],
+        "emailer_messages": [emails.email_listed(world, one) for one in rows],
         "emailer_steps": [
-            engagement.sequence_step(world, sequence, step)
+            sequences.sequence_step(world, sequence, step)
             for sequence, step in sorted(steps, key=lambda pair: (pair[0].serial, pair[1]))
         ],
         "num_fetch_result": None,
@@ -69,9 +69,9 @@ def _is_statistic(name: str) -> bool:
 
 
 def _statistics_of(call: Call, email: OutreachEmail) -> set[str]:
-    events = engagement.email_events(call.world, email)
+    events = emails.email_events(call.world, email)
     names = {name for name, event in _EMAIL_STATISTICS.items() if event in events}
-    if email.status == "completed" and engagement.BOUNCED not in events:
+    if email.status == "completed" and emails.BOUNCED not in events:
         names.add("delivered")
     return names | {email.status}
 
@@ -80,7 +80,7 @@ def _statistics_of(call: Call, email: OutreachEmail) -> set[str]:
 def emailer_messages_activities(call: Call) -> Json:
     """Show an e-mail, and what became of it."""
     email = find_one(call, call.world.outreach_emails, missing=errors.unprocessable("Could not find message."))
-    return engagement.email_activities(call.world, email)
+    return emails.email_activities(call.world, email)
 
 
 @post("emailer_messages/get_content")
@@ -95,7 +95,7 @@ def emailer_messages_get_content(call: Call) -> Json:
     found = [call.world.outreach_emails.get(one) for one in dict.fromkeys(ids)]
     return {
         "emailer_messages": [
-            engagement.email_content(call.world, email, body_format)
+            emails.email_content(call.world, email, body_format)
             for email in found
             if email is not None and email.status == "completed"
         ]

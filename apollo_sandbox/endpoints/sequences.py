@@ -8,7 +8,7 @@ from apollo_sandbox import errors
 from apollo_sandbox.errors import ApiError
 from apollo_sandbox.listing import Filters, Pager, find, find_one, read_page
 from apollo_sandbox.routing import Json, get, get_list, get_or_post, post
-from apollo_sandbox.rows import engagement, workspace
+from apollo_sandbox.rows import emails, sequences, workspace
 
 if TYPE_CHECKING:
     from apollo_sandbox.entities import Sequence
@@ -28,7 +28,7 @@ def emailer_campaigns_search(call: Call) -> Json:
     return {
         "pagination": pager.pagination(found.total),
         "breadcrumbs": filters.breadcrumbs,
-        "emailer_campaigns": [engagement.sequence_listed(call.world, one) for one in read_page(call, found, pager)],
+        "emailer_campaigns": [sequences.sequence_listed(call.world, one) for one in read_page(call, found, pager)],
         "num_fetch_result": None,
     }
 
@@ -37,7 +37,7 @@ def emailer_campaigns_search(call: Call) -> Json:
 def emailer_campaigns_show(call: Call) -> Json:
     """Show a sequence with its steps and templates, which nothing else does; undocumented."""
     sequence = find_one(call, call.world.sequences, missing=errors.not_found())
-    return engagement.sequence_shown(call.world, sequence)
+    return sequences.sequence_shown(call.world, sequence)
 
 
 @post("emailer_campaigns/activity_feed")
@@ -48,15 +48,15 @@ def emailer_campaigns_activity_feed(call: Call) -> Json:
     if contact is None:
         raise ApiError(404, {"error": "Contact not found"})
     sequence_id = call.params.text("sequence_id")
-    emails = [one for one in call.world.outreach_emails if one.contact is contact]
+    sent = [one for one in call.world.outreach_emails if one.contact is contact]
     events = [
         event
         for enrollment in contact.enrollments
         if sequence_id in {None, enrollment.sequence.id}
-        for event in engagement.sequence_activity(
+        for event in emails.sequence_activity(
             call.world,
             enrollment,
-            [one for one in emails if one.sequence is enrollment.sequence],
+            [one for one in sent if one.sequence is enrollment.sequence],
         )
     ]
     events.sort(key=lambda event: str(event["occurred_at"]), reverse=True)

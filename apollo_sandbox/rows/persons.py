@@ -6,11 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from apollo_sandbox.ids import Dice, Kind
-from apollo_sandbox.rows.companies import (
-    account_embedded,
-    account_with_brief,
-    organization_details,
-)
+from apollo_sandbox.rows.companies import account_embedded, account_with_brief, organization_details
 from apollo_sandbox.rows.stamps import Row, keyed, offset_stamp, stamp
 
 if TYPE_CHECKING:
