@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from apollo_sandbox import errors
-from apollo_sandbox.clock import DAY, SECOND
+from apollo_sandbox.clock import DAY
 from apollo_sandbox.credits import PHONE_NUMBER_PRICE
 from apollo_sandbox.endpoints.organizations import company_described
 from apollo_sandbox.errors import ApiError
@@ -15,7 +15,7 @@ from apollo_sandbox.jobs import Enrichment
 from apollo_sandbox.listing import Filters, Pager
 from apollo_sandbox.routing import Json, get, post
 from apollo_sandbox.rows import persons
-from apollo_sandbox.rows.stamps import keyed, offset_stamp, short_stamp
+from apollo_sandbox.rows.stamps import short_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -241,7 +241,10 @@ def webhook_result_show(call: Call) -> Json:
         "status": "success",
         "total_requested_enrichments": len(enrichment.people),
         "credits_consumed": enrichment.credits,
-        "people": [_followed_up(call, one, enrichment.kind) for one in enrichment.people],
+        "people": [
+            persons.person_followed_up(call.world, one, _employer(call, one), enrichment.kind)
+            for one in enrichment.people
+        ],
     }
     if enrichment.kind == "waterfall":
         result.update(
@@ -266,46 +269,3 @@ def webhook_result_show(call: Call) -> Json:
         "failure_reason": None,
         "webhook_result": result,
     }
-
-
-def _followed_up(call: Call, person: Person, kind: str) -> Json:
-    number = f"+1555{person.serial % 10_000_000:07d}"
-    found: Json = {
-        "id": person.person_id,
-        "status": "success",
-        "phone_numbers": [
-            keyed(
-                {
-                    "confidence_cd": "high",
-                    "created_at": None,
-                    "direct_dial_source_cd": "contact_trusted",
-                    "dnc_other_info": {},
-                    "dnc_status_cd": "not_found",
-                    "dnc_status_updated_at": offset_stamp(call.world.start),
-                    "position": 0,
-                    "raw_number": number,
-                    "sanitized_number": number,
-                    "status_cd": "valid_number",
-                    "type_cd": "mobile",
-                    "updated_at": None,
-                },
-                call.world.ids.make(Kind.PHONE_NUMBER, person.serial, call.world.founded),
-            )
-        ],
-    }
-    if kind == "waterfall":
-        email = call.world.people.email(person, _employer(call, person))
-        found["waterfall"] = {"emails": [{"vendors": []}], "phone_numbers": [{"vendors": []}]}
-        found["emails"] = [
-            {
-                "email": email,
-                "email_source_cd": None,
-                "position": 0,
-                "email_status_cd": "Verified",
-                "extrapolated_email_confidence": None,
-                "third_party_data_provider_id": "quayside_finder",
-                "waterfall_enriched_at": short_stamp(call.world.start + SECOND),
-                "vendor_validation_statuses": [],
-            }
-        ]
-    return found

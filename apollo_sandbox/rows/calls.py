@@ -7,11 +7,23 @@ from typing import TYPE_CHECKING
 from apollo_sandbox.clock import SECOND
 from apollo_sandbox.ids import Kind
 from apollo_sandbox.rows.persons import contact_embedded
-from apollo_sandbox.rows.stamps import Row, offset_stamp
+from apollo_sandbox.rows.stamps import Row, constants, offset_stamp
 
 if TYPE_CHECKING:
     from apollo_sandbox.entities import PhoneCall
     from apollo_sandbox.world import World
+
+
+_CALL = constants(
+    """
+null: phone_call_outcome_id phone_call_purpose_id recording_url call_identifier agent_call_sid transcription_too_long
+null: twilio_recording_sid note outreach_task_id salesforce_id hubspot_id conference_id opportunity_id
+null: parallel_dial_item_id conversation_id
+false: need_recording_upload voicemail_dropped transcribed transcribing
+0: transcription_progress
+"": note_text
+"""
+)
 
 
 def call_listed(world: World, call: PhoneCall) -> Row:
@@ -21,41 +33,21 @@ def call_listed(world: World, call: PhoneCall) -> Row:
     account = world.account_of(contact) if contact else None
     ours, theirs = "+15550100", f"+1555{dice.whole(0, 9_999_999):07d}"
     row: Row = {
+        **_CALL,
         "id": call.id,
         "user_id": call.user.id,
         "account_id": account.id if account else None,
         "contact_id": call.contact.id if call.contact else None,
         "voice_setting_id": world.ids.make(Kind.SETTING, call.user.serial, world.founded),
-        "phone_call_outcome_id": None,
-        "phone_call_purpose_id": None,
-        "recording_url": None,
         "twilio_call_sid": f"CA{dice.digits(32)}",
-        "call_identifier": None,
-        "agent_call_sid": None,
         "inbound": call.inbound,
         "from_number": theirs if call.inbound else ours,
         "to_number": ours if call.inbound else theirs,
         "start_time": offset_stamp(call.start),
         "end_time": offset_stamp(call.start + call.seconds * SECOND),
-        "transcription_too_long": None,
-        "twilio_recording_sid": None,
-        "need_recording_upload": False,
         "logged": dice.chance(0.5),
-        "note": None,
         "status": "completed" if call.seconds else dice.pick(("no-answer", "busy")),
-        "outreach_task_id": None,
-        "salesforce_id": None,
-        "hubspot_id": None,
-        "conference_id": None,
-        "opportunity_id": None,
-        "voicemail_dropped": False,
-        "parallel_dial_item_id": None,
-        "transcribed": False,
-        "transcribing": False,
-        "transcription_progress": 0,
-        "note_text": "",
         "duration": call.seconds,
-        "conversation_id": None,
     }
     if contact is not None:
         row["contact"] = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from apollo_sandbox.clock import DAY
 from apollo_sandbox.ids import Dice, Kind
-from apollo_sandbox.rows.stamps import Row, day, keyed, offset_stamp, stamp
+from apollo_sandbox.rows.stamps import Row, constants, day, keyed, offset_stamp, stamp
 from apollo_sandbox.vocabulary import INDUSTRIES, KEYWORDS, TECHNOLOGIES
 
 if TYPE_CHECKING:
@@ -83,6 +83,21 @@ def account_embedded(world: World, account: Account) -> Row:
     return account_with_brief(world, account)[0]
 
 
+_ACCOUNT = constants(
+    """
+null: domain linkedin_url organization_id salesforce_id parent_account_id suggested_from_rule_engine_config_id
+null: godmode_apollo_creator crm_record_url intent_strength organization_headcount_six_month_growth
+null: organization_headcount_twelve_month_growth organization_headcount_twenty_four_month_growth
+[]: account_playbook_statuses contact_emailer_campaign_ids
+"no_status": phone_status
+"full": existence_level
+{}: custom_field_errors
+"account": modality
+false: show_intent
+"""
+)
+
+
 def account_with_brief(world: World, account: Account) -> tuple[Row, Row | None]:
     """Give an account, and in brief the organization it is linked to, as contacts embed both."""
     dice = world.ids.dice(Kind.ACCOUNT, account.serial)
@@ -94,13 +109,11 @@ def account_with_brief(world: World, account: Account) -> tuple[Row, Row | None]
     from_crm = dice.chance(0.1)
     labels = world.catalog.labels
     row: Row = {
+        **_ACCOUNT,
         "id": account.id,
-        "domain": None,
         "name": company.name,
-        "linkedin_url": None,
         **(brief or {}),
         "team_id": world.catalog.team_id,
-        "organization_id": None,
         "account_stage_id": world.catalog.account_stages[account.stage].id,
         "source": source,
         "original_source": source,
@@ -108,31 +121,15 @@ def account_with_brief(world: World, account: Account) -> tuple[Row, Row | None]
         "owner_id": account.owner.id if account.owner else None,
         "created_at": stamp(account.created),
         "phone": phone,
-        "phone_status": "no_status",
         "hubspot_id": str(dice.whole(1, 9999)) if from_crm else None,
-        "salesforce_id": None,
         "crm_owner_id": str(dice.whole(1_000_000, 9_999_999)) if from_crm else None,
-        "parent_account_id": None,
-        "suggested_from_rule_engine_config_id": None,
-        "godmode_apollo_creator": None,
-        "account_playbook_statuses": [],
         "account_rule_config_statuses": [_rule_status(world, account)] if dice.chance(0.1) else [],
-        "existence_level": "full",
         "label_ids": [labels[number].id for number in account.labels],
         "typed_custom_fields": world.catalog.custom_values("account", dice),
-        "custom_field_errors": {},
-        "modality": "account",
         "source_display_name": source_name,
-        "crm_record_url": None,
-        "contact_emailer_campaign_ids": [],
         "contact_campaign_status_tally": {"active": dice.whole(1, 9), "finished": 2} if dice.chance(0.2) else {},
         "num_contacts": account.contacts,
         "last_activity_date": offset_stamp(account.active) if account.active else None,
-        "intent_strength": None,
-        "show_intent": False,
-        "organization_headcount_six_month_growth": None,
-        "organization_headcount_twelve_month_growth": None,
-        "organization_headcount_twenty_four_month_growth": None,
     }
     row["id"] = account.id
     if organization:
@@ -220,6 +217,18 @@ def organization_listed(world: World, company: Company) -> Row:
     }
 
 
+_ORGANIZATION = constants(
+    """
+[]: secondary_industries suborganizations org_chart_root_people_ids
+0: retail_location_count num_retail_locations num_suborganizations
+true: snippets_loaded org_chart_show_department_filter
+1: num_languages
+"OrgChart::SectorHierarchy::Rules::IT": org_chart_sector
+false: org_chart_removed
+"""
+)
+
+
 def organization_details(world: World, company: Company) -> Row:
     """Give all that enrichment knows about a company, but for the team's own account."""
     dice = world.ids.dice(Kind.ORGANIZATION, company.serial, turn=1)
@@ -229,18 +238,14 @@ def organization_details(world: World, company: Company) -> Row:
     revenue = company.employees * dice.whole(40, 400) * 1000
     funding = _funding(world, company, dice)
     return {
+        **_ORGANIZATION,
         **organization_brief(world, company),
-        "num_languages": 1,
         "industry": company.industry,
         "keywords": keywords,
         "estimated_num_employees": company.employees,
         "industries": [company.industry],
-        "secondary_industries": [],
-        "snippets_loaded": True,
         "industry_tag_id": tag,
         "industry_tag_hash": {company.industry: tag},
-        "retail_location_count": 0,
-        "num_retail_locations": 0,
         **_address(company),
         **_parent(world, company, dice),
         "sanitized_phone": company.phone,
@@ -250,8 +255,6 @@ def organization_details(world: World, company: Company) -> Row:
             f"{company.name} of {company.place.city} works in {company.industry}. "
             + f"It offers {', '.join(keywords)}. " * 3
         ),
-        "suborganizations": [],
-        "num_suborganizations": 0,
         "subsidiary_rollups": {
             "total_estimated_employee_count": 0,
             "countries": [],
@@ -273,10 +276,6 @@ def organization_details(world: World, company: Company) -> Row:
             }
             for name in technologies
         ],
-        "org_chart_root_people_ids": [],
-        "org_chart_sector": "OrgChart::SectorHierarchy::Rules::IT",
-        "org_chart_removed": False,
-        "org_chart_show_department_filter": True,
         "departmental_head_count": {name: dice.whole(0, company.employees // 4) for name in _DEPARTMENTS},
         "organization_headcount_six_month_growth": dice.whole(-200, 400) / 1000,
         "organization_headcount_twelve_month_growth": dice.whole(-200, 600) / 1000,

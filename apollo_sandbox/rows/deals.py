@@ -8,7 +8,7 @@ from apollo_sandbox.clock import DAY
 from apollo_sandbox.ids import Kind
 from apollo_sandbox.rows.companies import account_embedded, account_of_task
 from apollo_sandbox.rows.persons import contact_name, contact_of_task
-from apollo_sandbox.rows.stamps import Row, offset_stamp, short_stamp, stamp
+from apollo_sandbox.rows.stamps import Row, constants, offset_stamp, short_stamp, stamp
 
 if TYPE_CHECKING:
     from apollo_sandbox.catalog import DealStage
@@ -25,6 +25,17 @@ def deal_name(deal: Deal) -> str:
     return f"Contract {deal.serial}"
 
 
+_DEAL = constants(
+    """
+null: salesforce_owner_id description salesforce_id next_step_date closed_lost_reason closed_won_reason
+null: current_solutions deal_source manually_updated_probability manually_updated_forecast crm_id crm_record_url
+null: crm_owner_id probability next_step_last_updated_at
+"USD": exchange_rate_code
+"full": existence_level
+"""
+)
+
+
 def deal_listed(world: World, deal: Deal) -> Row:
     """Give a deal as the search lists it; it never shows when it was last updated."""
     dice = world.ids.dice(Kind.DEAL, deal.serial)
@@ -33,47 +44,31 @@ def deal_listed(world: World, deal: Deal) -> Row:
     probability = stage.probability if stage else None
     closing = deal.created + dice.whole(10, 200) * DAY
     row: Row = {
+        **_DEAL,
         "id": deal.id,
         "team_id": world.catalog.team_id,
         "owner_id": deal.owner.id,
-        "salesforce_owner_id": None,
         "amount": deal.amount,
         "closed_date": offset_stamp(closing // DAY * DAY) if dice.chance(0.8) else None,
         "account_id": account.id if account else None,
-        "description": None,
         "is_closed": stage.is_closed if stage else None,
         "is_won": stage.is_won if stage else None,
         "name": deal_name(deal),
         "stage_name": stage.name if stage and dice.chance(0.2) else None,
         "opportunity_stage_id": stage.id if stage else None,
         "source": "ui_form" if stage else "api",
-        "salesforce_id": None,
         world.settings.deal_created_field: _created(world, deal),
         "actual_close_date": offset_stamp(min(closing, world.start)) if stage and stage.is_closed else None,
         "next_step": f"Step {deal.revision}" if deal.revision else None,
-        "next_step_date": None,
-        "closed_lost_reason": None,
-        "closed_won_reason": None,
         "forecast_category": stage.forecast.lower() if stage else None,
         "deal_probability": probability,
         "created_by_id": deal.owner.id,
-        "current_solutions": None,
-        "deal_source": None,
-        "manually_updated_probability": None,
-        "manually_updated_forecast": None,
-        "crm_id": None,
-        "crm_record_url": None,
-        "crm_owner_id": None,
-        "probability": None,
         "opportunity_pipeline_id": stage.pipeline_id if stage else None,
         "stage_updated_at": offset_stamp(deal.created),
-        "next_step_last_updated_at": None,
-        "exchange_rate_code": "USD",
         "exchange_rate_value": 1 if dice.chance(0.8) else 1.0825,
         "amount_in_team_currency": deal.amount,
         "forecasted_revenue": _forecast(deal.amount, probability),
         "last_activity_date": stamp(deal.created + DAY),
-        "existence_level": "full",
         "typed_custom_fields": world.catalog.custom_values("opportunity", dice),
         "opportunity_contact_roles": [_role(world, deal, one) for one in deal.contacts],
         "currency": {"name": "US Dollar", "iso_code": "USD", "symbol": "$"},
@@ -165,6 +160,15 @@ def task_type(world: World, task: Task) -> str:
     return TASK_TYPES[world.ids.bits(Kind.TASK, task.serial) % len(TASK_TYPES)]
 
 
+_TASK = constants(
+    """
+null: emailer_campaign_id skipped_at answered person_id organization_id subject created_from salesforce_type
+null: playbook_id needs_playbook_autoprospecting salesforce_id hubspot_id rule_config_id
+[]: persona_ids playbook_step_ids starred_by_user_ids
+"""
+)
+
+
 def task_listed(world: World, task: Task) -> Row:
     """Give a task as the search lists it, with everything it is about embedded."""
     dice = world.ids.dice(Kind.TASK, task.serial)
@@ -173,35 +177,20 @@ def task_listed(world: World, task: Task) -> Row:
     kind = task_type(world, task)
     done = task.due < world.start and dice.chance(0.7)
     row: Row = {
-        "emailer_campaign_id": None,
+        **_TASK,
         "id": task.id,
         "user_id": task.user.id,
         "created_at": stamp(task.created),
         "completed_at": offset_stamp(task.due) if done else None,
         "note": f"Postponed {task.revision} times" if task.revision else None,
-        "skipped_at": None,
         "due_at": offset_stamp(task.due),
         "type": kind,
         "priority": _PRIORITIES[task.priority],
         "status": "completed" if done else "scheduled",
-        "answered": None,
         "contact_id": task.contact.id if task.contact else None,
-        "person_id": None,
         "account_id": task.account.id if task.account else None,
-        "organization_id": None,
-        "persona_ids": [],
-        "subject": None,
-        "created_from": None,
-        "salesforce_type": None,
-        "playbook_step_ids": [],
-        "playbook_id": None,
-        "needs_playbook_autoprospecting": None,
-        "starred_by_user_ids": [],
-        "salesforce_id": None,
-        "hubspot_id": None,
         "opportunity_id": task.deal.id if task.deal else None,
         "title": f"Reminder {task.serial}",
-        "rule_config_id": None,
         "creator_id": task.user.id,
     }
     if contact is not None:

@@ -15,7 +15,7 @@ from apollo_sandbox.rows.persons import (
     step_id,
 )
 from apollo_sandbox.rows.sequences import touch_id
-from apollo_sandbox.rows.stamps import Row, offset_stamp, short_stamp, stamp
+from apollo_sandbox.rows.stamps import Row, constants, offset_stamp, short_stamp, stamp
 from apollo_sandbox.vocabulary import SENTENCES, SUBJECTS
 
 if TYPE_CHECKING:
@@ -66,6 +66,21 @@ def email_sentences(world: World, email: OutreachEmail) -> list[str]:
     return [SENTENCES[(first + number) % len(SENTENCES)] for number in range(3)]
 
 
+_EMAIL = constants(
+    """
+null: schedule_delayed_reason demoed tracking_disabled_reason due_at_source crm_id personalized_opener
+null: schedule_delayed_limit_reason schedule_delayed_reason_details sensitive_info_redacted
+null: campaign_max_emails_per_day step_max_emails_per_day
+[]: attachment_ids bcc_emails cc_emails
+true: enable_tracking body_html_loaded appendment_html_loaded
+"America/Chicago": time_zone
+"outreach_automatic_email": type
+false: due_at_manually_changed
+"": appendment_html
+"""
+)
+
+
 def email_listed(world: World, email: OutreachEmail) -> Row:
     """Give an outreach e-mail as the search lists it."""
     dice = world.ids.dice(Kind.OUTREACH_EMAIL, email.serial)
@@ -81,10 +96,10 @@ def email_listed(world: World, email: OutreachEmail) -> Row:
     account = world.account_of(contact)
     sentences = email_sentences(world, email)
     return {
+        **_EMAIL,
         "id": email.id,
         "user_id": owner.id,
         "status": email.status,
-        "time_zone": "America/Chicago",
         "provider_message_id": dice.digits(16) if sent else None,
         "to_name": to_name,
         "due_at": offset_stamp(email.due),
@@ -94,30 +109,17 @@ def email_listed(world: World, email: OutreachEmail) -> Row:
         "emailer_step_id": step_id(world, sequence.serial, email.step),
         "failed_at": offset_stamp(email.due + 5 * MINUTE) if failed else None,
         "failure_reason": "The contact's stage is excluded from this sequence." if failed else None,
-        "attachment_ids": [],
-        "enable_tracking": True,
-        "type": "outreach_automatic_email",
         "contact_id": contact.id,
         "provider_thread_id": dice.digits(16) if sent else None,
-        "schedule_delayed_reason": None,
-        "demoed": None,
         "email_account_id": mailbox,
-        "due_at_manually_changed": False,
         "not_sent_reason": "contact_stage_safeguard" if failed else None,
         "bounce": BOUNCED in events if sent else None,
         "spam_blocked": False if sent else None,
-        "tracking_disabled_reason": None,
         "created_at": stamp(email.created),
         "async_sending": not sent,
-        "due_at_source": None,
-        "crm_id": None,
         "replied": replied or None,
         "needs_dynamic_assemble": not sent,
-        "personalized_opener": None,
         "reply_class": dice.pick(_REPLY_CLASSES) if replied else None,
-        "schedule_delayed_limit_reason": None,
-        "schedule_delayed_reason_details": None,
-        "sensitive_info_redacted": None,
         "account_id": account.id if account else None,
         "recipients": [
             {
@@ -138,19 +140,12 @@ def email_listed(world: World, email: OutreachEmail) -> Row:
         "from_email": owner.email,
         "to_email": to_email,
         "from_name": from_name,
-        "bcc_emails": [],
-        "cc_emails": [],
         "send_from_info": f"{mailbox}***{owner.email}",
         "body_text": "\n".join((f"Hello from {company.place.city},", *sentences, from_name)),
         "body_html": f"<html><body><div>{'</div><div>'.join(sentences)}</div></body></html>",
-        "body_html_loaded": True,
-        "appendment_html": "",
-        "appendment_html_loaded": True,
         "subject": email_subject(world, email),
         "campaign_name": sequence.name,
-        "campaign_max_emails_per_day": None,
         "campaign_position": email.step + 1,
-        "step_max_emails_per_day": None,
     }
 
 

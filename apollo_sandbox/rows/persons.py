@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from apollo_sandbox.clock import SECOND
 from apollo_sandbox.ids import Dice, Kind
 from apollo_sandbox.rows.companies import account_embedded, account_with_brief, organization_details
-from apollo_sandbox.rows.stamps import Row, keyed, offset_stamp, stamp
+from apollo_sandbox.rows.stamps import Row, constants, keyed, offset_stamp, short_stamp, stamp
 
 if TYPE_CHECKING:
     from apollo_sandbox.entities import Contact, Enrollment
@@ -55,6 +56,21 @@ def _nameless(world: World, contact: Contact) -> bool:
     return world.ids.bits(Kind.CONTACT, contact.serial) / 2**64 < _NAMELESS
 
 
+_CONTACT = constants(
+    """
+null: photo_url salesforce_id salesforce_lead_id salesforce_contact_id salesforce_account_id direct_dial_status
+null: direct_dial_enrichment_failed_at email_source merged_crm_ids suggested_from_rule_engine_config_id
+null: email_unsubscribed person_deleted call_opted_out godmode_apollo_creator custom_field_errors crm_record_url
+null: email_status_unavailable_reason twitter_url facebook_url account_phone_note
+false: has_pending_email_arcgate_request has_email_arcgate_request show_intent free_domain is_likely_to_engage
+false: email_domain_catchall
+[]: contact_roles contact_rule_config_statuses
+"full": existence_level
+true: updated_email_true_status
+"""
+)
+
+
 def contact_embedded(world: World, contact: Contact) -> Row:
     """Give a contact as calls, tasks and e-mails embed it: without its company."""
     dice = world.ids.dice(Kind.CONTACT, contact.serial)
@@ -74,7 +90,7 @@ def contact_embedded(world: World, contact: Contact) -> Row:
     status = "verified" if revealed else dice.pick(("unavailable", "unavailable", "extrapolated"))
     catalog = world.catalog
     row: Row = {
-        "contact_roles": [],
+        **_CONTACT,
         "id": contact.id,
         "first_name": None if nameless else person.first_name,
         "last_name": None if nameless else person.last_name,
@@ -91,58 +107,29 @@ def contact_embedded(world: World, contact: Contact) -> Row:
         "original_source": source,
         "organization_id": company.organization_id if from_database else None,
         "headline": f"{job} at {company.name}" if from_database else None,
-        "photo_url": None,
         "present_raw_address": f"{place.city}, {place.state}, {place.country}",
         "linkedin_uid": str(dice.whole(1000, 99_999_999)) if dice.chance(0.24) else None,
         "extrapolated_email_confidence": _confidence(dice),
-        "salesforce_id": None,
-        "salesforce_lead_id": None,
-        "salesforce_contact_id": None,
-        "salesforce_account_id": None,
         "crm_owner_id": str(dice.whole(1_000_000, 9_999_999)) if from_crm else None,
         "created_at": stamp(contact.created),
         "emailer_campaign_ids": [one.sequence.id for one in contact.enrollments],
-        "direct_dial_status": None,
-        "direct_dial_enrichment_failed_at": None,
         "email_status": status if dice.chance(0.92) else None,
-        "email_source": None,
         "account_id": account.id if account else None,
         "last_activity_date": offset_stamp(contact.active) if contact.active else None,
         "hubspot_vid": crm_id,
         "hubspot_company_id": str(company.serial) if from_crm else None,
         "crm_id": crm_id,
         "sanitized_phone": phone,
-        "merged_crm_ids": None,
         "updated_at": stamp(contact.updated),
         "queued_for_crm_push": dice.chance(0.1) if dice.chance(0.85) else None,
-        "suggested_from_rule_engine_config_id": None,
-        "email_unsubscribed": None,
-        "person_deleted": None,
-        "call_opted_out": None,
-        "godmode_apollo_creator": None,
         "label_ids": [catalog.labels[number].id for number in contact.labels],
         "typed_custom_fields": catalog.custom_values("contact", dice),
-        "has_pending_email_arcgate_request": False,
-        "has_email_arcgate_request": False,
-        "existence_level": "full",
         "email": email,
         "email_from_customer": dice.chance(0.3) if dice.chance(0.9) else None,
-        "custom_field_errors": None,
-        "crm_record_url": None,
-        "email_status_unavailable_reason": None,
         "email_true_status": "Verified" if revealed else "Unavailable",
-        "updated_email_true_status": True,
-        "contact_rule_config_statuses": [],
         "source_display_name": source_name,
-        "twitter_url": None,
-        "facebook_url": None,
         "contact_emails": [_contact_email(email)] if revealed and email else [],
-        "show_intent": False,
         "phone_numbers": [_phone_number(phone, dice.pick(("work_hq", "mobile", "other")))] if phone else [],
-        "account_phone_note": None,
-        "free_domain": False,
-        "is_likely_to_engage": False,
-        "email_domain_catchall": False,
     }
     if not dice.chance(_WITHOUT_PLACE):
         known = dice.chance(0.9)
@@ -233,26 +220,27 @@ def _confidence(dice: Dice) -> float | None:
     return dice.pick((0, 1, 0.25, 0.63, 0.9))
 
 
+_CONTACT_EMAIL = constants(
+    """
+null: email_source email_from_customer email_status_unavailable_reason extrapolated_email_confidence
+null: third_party_vendor_name is_likely_to_engage email_last_engaged_at
+false: free_domain email_needs_tickling
+"verified": email_status
+0: position
+"Apollo": source
+"Verified": email_true_status
+[]: vendor_validation_statuses
+"""
+)
+
+
 def _contact_email(email: str) -> Row:
     octets = email.encode()
     return {
+        **_CONTACT_EMAIL,
         "email": email,
         "email_md5": hashlib.md5(octets, usedforsecurity=False).hexdigest(),
         "email_sha256": hashlib.sha256(octets).hexdigest(),
-        "email_status": "verified",
-        "email_source": None,
-        "position": 0,
-        "source": "Apollo",
-        "free_domain": False,
-        "email_from_customer": None,
-        "email_true_status": "Verified",
-        "email_needs_tickling": False,
-        "email_status_unavailable_reason": None,
-        "extrapolated_email_confidence": None,
-        "third_party_vendor_name": None,
-        "vendor_validation_statuses": [],
-        "is_likely_to_engage": None,
-        "email_last_engaged_at": None,
     }
 
 
@@ -345,36 +333,70 @@ def person_shown(world: World, person: Person, company: Company) -> Row:
     }
 
 
+_NOBODY = constants(
+    """
+null: first_name last_name linkedin_url title email_status photo_url twitter_url github_url facebook_url
+null: extrapolated_email_confidence headline organization_id state city country is_likely_to_engage seniority
+[]: employment_history departments subdepartments functions
+"": name
+true: revealed_for_current_team
+"none": match_confidence
+"""
+)
+
+
 def person_stub(person_id: str, email: str | None) -> Row:
     """Give the hollow person that Apollo answers when it knows nobody of the kind."""
     return {
+        **_NOBODY,
         "id": person_id,
-        "first_name": None,
-        "last_name": None,
-        "name": "",
-        "linkedin_url": None,
-        "title": None,
-        "email_status": None,
-        "photo_url": None,
-        "twitter_url": None,
-        "github_url": None,
-        "facebook_url": None,
-        "extrapolated_email_confidence": None,
-        "headline": None,
         "email": email,
-        "organization_id": None,
-        "employment_history": [],
-        "state": None,
-        "city": None,
-        "country": None,
-        "revealed_for_current_team": True,
-        "match_confidence": "none",
-        "is_likely_to_engage": None,
-        "departments": [],
-        "subdepartments": [],
-        "functions": [],
-        "seniority": None,
     }
+
+
+_FOUND_PHONE = constants(
+    """
+null: created_at updated_at
+"high": confidence_cd
+"contact_trusted": direct_dial_source_cd
+{}: dnc_other_info
+"not_found": dnc_status_cd
+0: position
+"valid_number": status_cd
+"mobile": type_cd
+"""
+)
+
+
+def person_followed_up(world: World, person: Person, company: Company, kind: str) -> Row:
+    """Give what an enrichment found later: a phone number, and of a waterfall an address as well."""
+    number = f"+1555{person.serial % 10_000_000:07d}"
+    phone = {
+        **_FOUND_PHONE,
+        "dnc_status_updated_at": offset_stamp(world.start),
+        "raw_number": number,
+        "sanitized_number": number,
+    }
+    found: Row = {
+        "id": person.person_id,
+        "status": "success",
+        "phone_numbers": [keyed(phone, world.ids.make(Kind.PHONE_NUMBER, person.serial, world.founded))],
+    }
+    if kind == "waterfall":
+        found["waterfall"] = {"emails": [{"vendors": []}], "phone_numbers": [{"vendors": []}]}
+        found["emails"] = [
+            {
+                "email": world.people.email(person, company),
+                "email_source_cd": None,
+                "position": 0,
+                "email_status_cd": "Verified",
+                "extrapolated_email_confidence": None,
+                "third_party_data_provider_id": "quayside_finder",
+                "waterfall_enriched_at": short_stamp(world.start + SECOND),
+                "vendor_validation_statuses": [],
+            }
+        ]
+    return found
 
 
 def _person_core(world: World, person: Person, company: Company) -> Row:
@@ -400,24 +422,22 @@ def _person_core(world: World, person: Person, company: Company) -> Row:
     }
 
 
+_EMPLOYMENT = constants(
+    """
+null: created_at degree description emails end_date grade_level kind major raw_address updated_at
+true: current
+"""
+)
+
+
 def _employment(world: World, person: Person, company: Company) -> Row:
     return keyed(
         {
-            "created_at": None,
-            "current": True,
-            "degree": None,
-            "description": None,
-            "emails": None,
-            "end_date": None,
-            "grade_level": None,
-            "kind": None,
-            "major": None,
+            **_EMPLOYMENT,
             "organization_id": company.organization_id,
             "organization_name": company.name,
-            "raw_address": None,
             "start_date": f"{2005 + person.serial % 20}-01-01",
             "title": person.job.title,
-            "updated_at": None,
         },
         world.ids.make(Kind.EMPLOYMENT, person.serial, world.founded),
     )

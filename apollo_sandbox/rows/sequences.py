@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from apollo_sandbox.ids import Dice, Kind
 from apollo_sandbox.rows.persons import step_id
-from apollo_sandbox.rows.stamps import Row, offset_stamp, stamp
+from apollo_sandbox.rows.stamps import Row, constants, offset_stamp, stamp
 from apollo_sandbox.vocabulary import SENTENCES, SUBJECTS
 
 if TYPE_CHECKING:
@@ -37,6 +37,23 @@ _RATES = (
 )
 
 
+_SEQUENCE = constants(
+    """
+false: create_task_if_email_open mark_finished_if_click is_performing_poorly remind_ab_test_results
+true: mark_finished_if_reply mark_finished_if_interested mark_paused_if_ooo
+[]: starred_by_user_ids ab_test_step_ids
+null: folder_id prioritized_by_user
+0: num_contacts_email_status_extrapolated underperforming_touches_count
+"": cc_emails bcc_emails
+{}: contact_email_event_to_stage_mapping
+3: email_open_trigger_task_threshold
+5: days_to_wait_before_mark_as_response
+30: same_account_reply_delay_days
+"new": creation_type
+"""
+)
+
+
 def sequence_listed(world: World, sequence: Sequence) -> Row:
     """Give a sequence; its statistics may be whole, broken, or still loading."""
     dice = world.ids.dice(Kind.SEQUENCE, sequence.serial)
@@ -44,6 +61,7 @@ def sequence_listed(world: World, sequence: Sequence) -> Row:
     catalog = world.catalog
     labels = catalog.label_numbers("emailer_campaigns")
     return {
+        **_SEQUENCE,
         "id": sequence.id,
         "name": sequence.name,
         "archived": sequence.archived,
@@ -54,35 +72,15 @@ def sequence_listed(world: World, sequence: Sequence) -> Row:
         "same_account_reply_policy_cd": dice.pick((None, "mark_finished")),
         "excluded_account_stage_ids": [catalog.account_stages[-1].id],
         "excluded_contact_stage_ids": [stage.id for stage in catalog.contact_stages[-2:]],
-        "contact_email_event_to_stage_mapping": {},
         "label_ids": [catalog.labels[dice.pick(labels)].id] if dice.chance(0.5) else [],
-        "create_task_if_email_open": False,
-        "email_open_trigger_task_threshold": 3,
-        "mark_finished_if_click": False,
         "active": sequence.active,
-        "days_to_wait_before_mark_as_response": 5,
-        "starred_by_user_ids": [],
-        "mark_finished_if_reply": True,
-        "mark_finished_if_interested": True,
-        "mark_paused_if_ooo": True,
         "sequence_by_exact_daytime": dice.pick((None, False)),
         "last_used_at": offset_stamp(dice.whole(sequence.created, world.start)) if dice.chance(0.8) else None,
         "sequence_ruleset_id": world.ids.make(Kind.RULESET, 0, world.founded),
-        "folder_id": None,
-        "same_account_reply_delay_days": 30,
-        "is_performing_poorly": False,
-        "num_contacts_email_status_extrapolated": 0,
-        "remind_ab_test_results": False,
-        "ab_test_step_ids": [],
-        "prioritized_by_user": None,
-        "creation_type": "new",
         "num_steps": sequence.steps,
         **{name: "loading" if loading else dice.whole(0, 400) for name in _COUNTERS},
         **{name: _rate(dice, loading=loading) for name in _RATES},
         "loaded_stats": not loading,
-        "cc_emails": "",
-        "bcc_emails": "",
-        "underperforming_touches_count": 0,
         "sharing_permission": {
             "visibility": "everyone",
             "access_type": "can_view",

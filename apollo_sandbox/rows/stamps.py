@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any
@@ -51,3 +52,9 @@ def _day(days: int) -> str:
 def keyed(row: Row, row_id: str) -> Row:
     """Add the three names under which some objects carry their one id."""
     return {"_id": row_id, **row, "id": row_id, "key": row_id}
+
+
+def constants(table: str) -> Row:
+    """Read a table of what is the same in every row of a kind: in each line a value, and the keys that have it."""
+    lines = (line.partition(": ") for line in table.strip().splitlines())
+    return {key: json.loads(value) for value, _, keys in lines for key in keys.split()}

@@ -2,104 +2,67 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from apollo_sandbox.clock import DAY
 from apollo_sandbox.ids import Kind
 from apollo_sandbox.rows.persons import email_account_id
-from apollo_sandbox.rows.stamps import Row, day, keyed, offset_stamp, stamp
+from apollo_sandbox.rows.stamps import Row, constants, day, keyed, offset_stamp, stamp
 
 if TYPE_CHECKING:
     from apollo_sandbox.catalog import CustomField, Label, Schedule, Stage
     from apollo_sandbox.entities import User
     from apollo_sandbox.world import World
 
-_BROWSER_FEATURES = ("everywhere", "mail_toolbar", "calendar", "crm_sidebar")
-_EXCLUDED_SITES = ("intranet.test", "payroll.test", "wiki.test")
-
 # What is the same for every user: the state of Apollo's own pages.
-_INTERFACE_STATE: dict[str, Any] = {
-    "credit_limit": None,
-    "direct_dial_credit_limit": None,
-    "export_credit_limit": None,
-    "ai_credit_limit": None,
-    "salesforce_account": None,
-    "opt_out_html_template": "To hear no more from us, <%follow this link%>.",
-    "password_needs_reset": False,
-    "salesforce_id": None,
-    "default_cockpit_layout": None,
-    "default_account_overview_layout_id": None,
-    "default_contact_overview_layout_id": None,
-    "default_person_overview_layout_id": None,
-    "default_organization_overview_layout_id": None,
-    "default_opportunity_overview_layout_id": None,
-    "default_home_overview_layout_id": None,
-    "bridge_calls": False,
-    "bridge_phone_number": None,
-    "bridge_incoming_calls": False,
-    "bridge_incoming_phone_number": None,
-    "current_email_verified": True,
-    "record_calls": True,
-    "salesforce_instance_url": None,
-    "default_use_local_numbers": False,
-    "disable_email_linking": None,
-    "sync_salesforce_id": None,
-    "sync_crm_id": None,
-    "chrome_extension_downloaded": False,
-    "zp_is_super_analytics_user": None,
-    "email_oauth_signin_only": False,
-    "notification_last_created_at": None,
-    "crm_requested_to_integrate": None,
-    "has_invited_user": False,
-    "has_used_enrichment": False,
-    "has_uploaded_csv": False,
-    "has_hidden_onboarding": False,
-    "notification_last_read_at": None,
-    "daily_data_request_email": False,
-    "data_request_emails": True,
-    "daily_task_email": True,
-    "free_data_credits_email": True,
-    "dismiss_new_team_suggestion": True,
-    "request_email_change_to": None,
-    "self_identified_persona": None,
-    "territory_is_active": True,
-    "conversation_is_private": None,
-    "show_deals_detail_page_updates_modal": True,
-    "fields_fully_loaded": True,
-    "typed_custom_fields": None,
-    "connected_to_slack": False,
-    "crm_email": None,
-    "triggered_referral_campaigns": [],
-    "enable_click_tracking": False,
-    "enable_open_tracking": True,
-    "should_include_unsubscribe_link": False,
-    "enable_one_click_unsubscribe": None,
-    "subteam_ids": [],
-    "prospect_territory_ids": [],
-    "toggled_on_territory_ids": [],
-    "linked_salesforce": None,
-    "linked_zoom_conference_account": False,
-    "linked_bot_conference_account": True,
-    "linked_bot_conference_account_platforms": ["google_meet", "zoom"],
-    "has_conference_account": True,
-    "linked_hubspot": False,
-    "linked_salesloft": False,
-    "linked_crm_name": None,
-    "chrome_extension_enabled_features": list(_BROWSER_FEATURES),
-    "chrome_extension_exclude_from_websites": list(_EXCLUDED_SITES),
-    "chrome_extension_everywhere_icon_horizontal_position": "right",
-    "chrome_extension_everywhere_icon_vertical_position_in_vh": 10,
-    "default_chrome_extension_log_email_send_to_salesforce": True,
-    "default_chrome_extension_log_email_send_to_hubspot": True,
-    "chrome_extension_auto_match_salesforce_opportunity": True,
-    "chrome_extension_gmail_enable_email_tools": True,
-    "enable_desktop_notifications": False,
-    "enable_gmail_desktop_notifications": None,
-    "default_chrome_extension_enable_reminders": False,
-    "chrome_extension_gmail_enable_crm_sidebar": True,
-    "show_chrome_extension_buying_intent_promo": True,
-    "apollo_everywhere_search_count": 0,
-}
+_INTERFACE_STATE = constants(
+    """
+null: credit_limit direct_dial_credit_limit export_credit_limit ai_credit_limit salesforce_account salesforce_id
+null: default_cockpit_layout default_account_overview_layout_id default_contact_overview_layout_id
+null: default_person_overview_layout_id default_organization_overview_layout_id default_opportunity_overview_layout_id
+null: default_home_overview_layout_id bridge_phone_number bridge_incoming_phone_number salesforce_instance_url
+null: disable_email_linking sync_salesforce_id sync_crm_id zp_is_super_analytics_user notification_last_created_at
+null: crm_requested_to_integrate notification_last_read_at request_email_change_to self_identified_persona
+null: conversation_is_private typed_custom_fields crm_email enable_one_click_unsubscribe linked_salesforce
+null: linked_crm_name enable_gmail_desktop_notifications
+false: password_needs_reset bridge_calls bridge_incoming_calls default_use_local_numbers chrome_extension_downloaded
+false: email_oauth_signin_only has_invited_user has_used_enrichment has_uploaded_csv has_hidden_onboarding
+false: daily_data_request_email connected_to_slack enable_click_tracking should_include_unsubscribe_link
+false: linked_zoom_conference_account linked_hubspot linked_salesloft enable_desktop_notifications
+false: default_chrome_extension_enable_reminders
+true: current_email_verified record_calls data_request_emails daily_task_email free_data_credits_email
+true: dismiss_new_team_suggestion territory_is_active show_deals_detail_page_updates_modal fields_fully_loaded
+true: enable_open_tracking linked_bot_conference_account has_conference_account
+true: default_chrome_extension_log_email_send_to_salesforce default_chrome_extension_log_email_send_to_hubspot
+true: chrome_extension_auto_match_salesforce_opportunity chrome_extension_gmail_enable_email_tools
+true: chrome_extension_gmail_enable_crm_sidebar show_chrome_extension_buying_intent_promo
+[]: triggered_referral_campaigns subteam_ids prospect_territory_ids toggled_on_territory_ids
+"To hear no more from us, <%follow this link%>.": opt_out_html_template
+["google_meet", "zoom"]: linked_bot_conference_account_platforms
+"right": chrome_extension_everywhere_icon_horizontal_position
+10: chrome_extension_everywhere_icon_vertical_position_in_vh
+0: apollo_everywhere_search_count
+["everywhere", "mail_toolbar", "calendar", "crm_sidebar"]: chrome_extension_enabled_features
+["intranet.test", "payroll.test", "wiki.test"]: chrome_extension_exclude_from_websites
+"""
+)
+
+
+_ASSISTANT_SETTING = constants(
+    """
+[]: inactive_account_stage_ids inactive_contact_stage_ids job_posting_locations job_posting_titles persona_ids
+[]: success_case_account_stage_ids technology_uids territory_company_size_ranges territory_locations
+[]: territory_person_locations
+{}: insight_deal_size_signals insight_sale_cycle_signals insight_win_rate_signals
+false: is_persona_recommendation_requested territory_location_override
+"amount": deal_size_metric
+90: latest_funding_days
+100: max_num_active_accounts
+5: max_people_in_sequence_per_account
+180: num_inactive_days_to_re_engage
+true: should_show_persona_banner
+"""
+)
 
 
 def user_listed(world: World, user: User) -> Row:
@@ -122,28 +85,8 @@ def user_listed(world: World, user: User) -> Row:
         **_INTERFACE_STATE,
         "assistant_setting": keyed(
             {
-                "deal_size_metric": "amount",
-                "inactive_account_stage_ids": [],
-                "inactive_contact_stage_ids": [],
-                "insight_deal_size_signals": {},
-                "insight_sale_cycle_signals": {},
-                "insight_win_rate_signals": {},
-                "is_persona_recommendation_requested": False,
-                "job_posting_locations": [],
-                "job_posting_titles": [],
-                "latest_funding_days": 90,
-                "max_num_active_accounts": 100,
-                "max_people_in_sequence_per_account": 5,
-                "num_inactive_days_to_re_engage": 180,
-                "persona_ids": [],
-                "should_show_persona_banner": True,
-                "success_case_account_stage_ids": [],
+                **_ASSISTANT_SETTING,
                 "team_id": world.catalog.team_id,
-                "technology_uids": [],
-                "territory_company_size_ranges": [],
-                "territory_location_override": False,
-                "territory_locations": [],
-                "territory_person_locations": [],
                 "user_id": user.id,
             },
             setting_id,
@@ -163,52 +106,43 @@ def user_profile(world: World, user: User) -> Row:
     }
 
 
+_EMAIL_ACCOUNT = constants(
+    """
+null: nylas_provider sendgrid_api_user mailgun_domains nylas_api_version sendgrid_api_key_v3 is_opted_in_mailwarming
+null: mailwarming_eta mailwarming_subject_token true_warmup_status true_warmup_approximate_end_date
+null: true_warmup_last_throttled_at
+0: mailwarming_max mailwarming_to_send_daily mailwarming_to_send_incrementor mailwarming_score true_warmup_daily_limit
+0: true_warmup_progress
+true: default limits_editable mailwarming_on_weekdays_only fields_fully_loaded
+false: signature_edit_disabled true_warmup_enabled true_warmup_enable_thresholds nudge_user_to_send_mails
+"gmail": type
+600: seconds_delay_between_emails
+"Gmail": provider_display_name
+"default": email_sending_policy_cd
+50: email_daily_threshold
+6: max_outbound_emails_per_hour
+"never_started": mailwarming_status
+"start_warm_up_for_score": mailwarming_score_banner
+"""
+)
+
+
 def email_account(world: World, user: User) -> Row:
     """Give a user's mailbox."""
     account_id = email_account_id(world, user.serial)
     dice = world.ids.dice(Kind.EMAIL_ACCOUNT, user.serial)
     return {
+        **_EMAIL_ACCOUNT,
         "aliases": [user.email],
         "id": account_id,
         "user_id": user.id,
         "email": user.email,
-        "type": "gmail",
         "active": not user.deleted,
-        "default": True,
-        "seconds_delay_between_emails": 600,
-        "provider_display_name": "Gmail",
-        "nylas_provider": None,
         "last_synced_at": offset_stamp(world.start - dice.whole(1, 100) * 1000),
-        "email_sending_policy_cd": "default",
-        "sendgrid_api_user": None,
-        "mailgun_domains": None,
-        "nylas_api_version": None,
-        "signature_edit_disabled": False,
         "revoked_at": offset_stamp(world.start - DAY) if user.deleted else None,
         "inactive_reason": "User left" if user.deleted else None,
         "created_at": stamp(user.created),
-        "sendgrid_api_key_v3": None,
-        "email_daily_threshold": 50,
         "deliverability_score": _deliverability(world, user, account_id, dice.random()),
-        "max_outbound_emails_per_hour": 6,
-        "limits_editable": True,
-        "is_opted_in_mailwarming": None,
-        "mailwarming_max": 0,
-        "mailwarming_to_send_daily": 0,
-        "mailwarming_to_send_incrementor": 0,
-        "mailwarming_status": "never_started",
-        "mailwarming_eta": None,
-        "mailwarming_subject_token": None,
-        "mailwarming_score": 0,
-        "mailwarming_score_banner": "start_warm_up_for_score",
-        "mailwarming_on_weekdays_only": True,
-        "true_warmup_enabled": False,
-        "true_warmup_daily_limit": 0,
-        "true_warmup_progress": 0,
-        "true_warmup_status": None,
-        "true_warmup_approximate_end_date": None,
-        "true_warmup_last_throttled_at": None,
-        "true_warmup_enable_thresholds": False,
         "true_warmup_thresholds": {
             "open_rate": 20,
             "reply_rate": 1,
@@ -216,9 +150,7 @@ def email_account(world: World, user: User) -> Row:
             "spam_block_rate": 1,
         },
         "active_campaigns_count": dice.whole(0, 5),
-        "nudge_user_to_send_mails": False,
         "signature_html": f"<div>{user.name}</div>",
-        "fields_fully_loaded": True,
     }
 
 
@@ -306,25 +238,26 @@ def label_of_contact(world: World, one: Label, count: int) -> Row:
     return {key: row[key] for key in kept}
 
 
+_CUSTOM_FIELD = constants(
+    """
+null: mapped_crm_field additional_mapped_crm_field is_readonly_mapped_crm_field system_name text_field_max_length
+[]: picklist_options finder_view_ids
+false: mirrored is_local
+"""
+)
+
+
 def custom_field(one: CustomField) -> Row:
     """Give a custom field as `typed_custom_fields` lists it."""
     picklist = one.type in {"picklist", "multi_picklist"}
     row: Row = {
+        **_CUSTOM_FIELD,
         "id": one.id,
         "modality": one.modality,
         "name": one.name,
         "type": one.type,
-        "picklist_options": [],
-        "mapped_crm_field": None,
-        "additional_mapped_crm_field": None,
-        "is_readonly_mapped_crm_field": None,
         "picklist_options_last_synced_at": offset_stamp(one.created) if picklist else None,
         "picklist_value_set_id": one.id if picklist else None,
-        "mirrored": False,
-        "system_name": None,
-        "text_field_max_length": None,
-        "finder_view_ids": [],
-        "is_local": False,
     }
     if picklist:
         row["picklist_values"] = [
@@ -372,26 +305,29 @@ def fields(world: World) -> list[Row]:
     return own
 
 
+_FIELD = constants(
+    """
+null: description example project_workspace_id
+false: editable is_local
+[]: finder_view_ids finder_views
+["finder", "csv_export"]: context
+"basic_info": group
+"user": icon_class
+"system": source
+"""
+)
+
+
 def _field(field_id: str, modality: str, text: str, kind: str, parent: str | None) -> Row:
     return {
+        **_FIELD,
         "id": field_id,
         "category": _CATEGORIES[modality],
-        "context": ["finder", "csv_export"],
-        "description": None,
-        "editable": False,
-        "example": None,
         "field_name": field_id,
-        "group": "basic_info",
-        "icon_class": "user",
         "label": text,
         "modality": modality,
         "parent": parent,
-        "source": "system",
         "type": kind,
-        "finder_view_ids": [],
-        "project_workspace_id": None,
-        "finder_views": [],
-        "is_local": False,
     }
 
 
