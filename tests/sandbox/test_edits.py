@@ -126,3 +126,10 @@ def test_every_edit_by_name(serve: Serve) -> None:
 def test_nothing_to_edit_is_an_error(serve: Serve) -> None:
     with serve() as (sandbox, _), pytest.raises(LookupError, match="nothing living"):
         sandbox.world.touch_contact("0" * 24)
+
+
+def test_a_task_has_no_stage_to_move_to(serve: Serve) -> None:
+    with serve() as (sandbox, client):
+        task = sandbox.world.tasks.ids[0]
+        refused = client.control("POST", "edit", edit="touch_task", task_id=task, stage=1)
+        assert (refused.status_code, refused.json()) == (400, {"error": "a task has no stage"})
