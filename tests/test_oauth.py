@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import stat
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -182,7 +184,10 @@ class TestTheFile:
         sync_with(app(own, file), ["users"])
         assert kept(file) == tokens_of(own)
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        assert [path.name for path in file.parent.iterdir()] == [file.name]
+        lock = file.with_name(f"{file.name}.lock")
+        assert {*file.parent.iterdir()} == {file, lock}
+        assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+        assert not lock.read_bytes()
 
     def test_is_written_before_a_token_is_used(
         self,
@@ -309,10 +314,31 @@ class TestTheFile:
         file: Path,
     ) -> None:
         left = file.with_name(f"{file.name}.new")
-        left.write_text("", encoding="utf-8")
-        os.utime(left, (0, 0))
+        left.write_text('{"half of what', encoding="utf-8")
+        file.with_name(f"{file.name}.lock").write_text("", encoding="utf-8")
         assert sync_with(app(own, file), ["users"]).error is None
         assert not left.exists()
+        assert kept(file) == tokens_of(own)
+
+    def test_is_renewed_by_one_run_at_a_time_and_by_the_next_as_soon_as_that_one_is_dead(
+        self, own: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(auth.OAuth, "_longest_renewal", lambda _: 0)
+        hold = "import filelock, sys\nwith filelock.FileLock(sys.argv[1]): print('held', flush=True); input()"
+        command = [sys.executable, "-c", hold, f"{file}.lock"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout
+            assert other.stdout.readline() == "held\n"
+            run = sync_with(app(own, file), ["users"])
+            other.kill()
+        assert isinstance(run.error, SyncError)
+        (line,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
+        assert f"Another run holds {file}.lock for longer than it takes to renew OAuth tokens: end that run." in line
+        assert not run.records
+        assert renewals(own) == 0
+        assert not file.exists()
+        assert sync_with(app(own, file), ["users"]).error is None
+        assert renewals(own) == 1
 
 
 def _run_of_its_own(config: dict[str, Any], results: Any) -> None:
@@ -431,7 +457,7 @@ class TestRefusals:
         assert not run.records
         assert own.settings.refresh_token not in caplog.text + run.error.message
         assert own.settings.client_secret not in caplog.text + run.error.message
-        assert not [*file.parent.iterdir()]
+        assert [(path.name, path.stat().st_size) for path in file.parent.iterdir()] == [(f"{file.name}.lock", 0)]
         told = caplog.text
         assert told.count("Apollo gave no new OAuth tokens (") == 2
         assert told.count("; run again.") == 2

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import requests
+from filelock import FileLock, Timeout
 
 from tap_apollo.api.errors import CredentialsError, PassingError, SettingsError
 from tap_apollo.config.settings import DEFAULT_API_URL
@@ -31,10 +32,6 @@ TOKEN_URL = "https://app.apollo.io/api/v1/oauth/token"  # noqa: S105
 
 #: Seconds before its end from which a token is renewed rather than used.
 EARLY = 60
-
-#: Seconds beyond its timeouts after which a renewal that another run has begun counts as dead.
-STALE = 60
-
 
 #: Replies that mean that the token host has not looked at the request, and the seconds after which to ask it again.
 _WORTH_ANOTHER_TRY = frozenset({403, 429, 502, 503, 504})
@@ -100,6 +97,7 @@ class OAuth:
         self._refresh: str | None = config.get("refresh_token")
         self._ends: float | None = None
         self._failure: CredentialsError | None = None
+        self._waited = False
         self.renewable = bool(self._refresh)
         if self._file and not os.access(self._file.parent, os.W_OK):
             raise SettingsError(
@@ -242,35 +240,43 @@ class OAuth:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[Path | None]:
-        """Give the file that will replace the old one; while it is there, no other run renews.
+        """Give the file that will replace the old one; until it does, no other run renews.
 
-        It is made before the old tokens are given up, so that a folder that cannot be written to costs nothing.
+        The kernel frees the lock when its holder ends, however it ends. The new file is made before the old tokens are
+        given up, so that a folder that cannot be written to costs nothing.
 
         Raises:
-            SettingsError: It cannot be made.
+            PassingError: Another run holds the lock, for longer than a renewal can take.
+            SettingsError: A file cannot be made.
         """
         if self._file is None:
             yield None
             return
         new_file = self._file.with_name(f"{self._file.name}.new")
-        while True:
-            try:
-                os.close(os.open(new_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-                break
-            except FileExistsError:
-                with contextlib.suppress(FileNotFoundError):
-                    if time.time() - new_file.stat().st_mtime > STALE + 2 * self._config["request_timeout"]:
-                        new_file.unlink()
-                time.sleep(0.1)
-            except OSError as error:
-                raise SettingsError(
-                    f"Setting `oauth_token_file` names a file that cannot be written ({type(error).__name__}): check "
-                    "its folder.",
-                ) from None
+        lock = FileLock(self._file.with_name(f"{self._file.name}.lock"), mode=0o600)
+        try:
+            lock.acquire(timeout=0 if self._waited else self._longest_renewal())
+            os.close(os.open(new_file, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600))
+        except Timeout as error:
+            self._waited = True  # so that no other stream waits as long
+            raise PassingError(
+                f"Another run holds {error.lock_file} for longer than it takes to renew OAuth tokens: end that run.",
+            ) from None
+        except OSError as error:
+            lock.release()
+            raise SettingsError(
+                f"Setting `oauth_token_file` names a file that cannot be written ({type(error).__name__}): check "
+                "its folder.",
+            ) from None
         try:
             yield new_file
         finally:
             new_file.unlink(missing_ok=True)
+            lock.release()
+
+    def _longest_renewal(self) -> float:
+        """Return the seconds after which another run's renewal has succeeded or failed: each try has two timeouts."""
+        return float((len(_WAITS) + 1) * 2 * self._config["request_timeout"] + sum(_WAITS) + EARLY)
 
 
 def authenticator(config: Mapping[str, Any], logger: logging.Logger) -> Auth:
