@@ -10,10 +10,12 @@ demo: .venv/ready  ## sandbox -> meltano run -> a DuckDB file -> dbt, and a look
 test: .venv/ready  ## everything that can be tested without an Apollo account
 	@$(BIN)/pytest --numprocesses=auto --dist=loadfile
 
-lint: .venv/ready  ## style and types
+lint: .venv/ready  ## style, types, and that what is imported is declared
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/deptry tap_apollo apollo_sandbox
+	@$(BIN)/deptry tests scripts benchmarks --ignore DEP002,DEP004  # may use what only developers have
 
 bench: .venv/ready  ## the tap's CPU, memory and requests beside other clients (ARGS="--pages 20 --repeats 1" is short)
 	@$(BIN)/python -m benchmarks $(ARGS)
