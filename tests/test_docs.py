@@ -112,7 +112,9 @@ def test_each_group_of_credentials_is_enough_and_no_part_of_it(group: list[str])
 
 def test_meltano_accepts_the_project() -> None:
     schema = json.loads((resources.files("meltano") / "schemas" / "meltano.schema.json").read_text(encoding="utf-8"))
-    jsonschema.validate(PROJECT, schema)
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    assert [*validator.iter_errors(PROJECT)] == []
+    assert not validator.is_valid({**PROJECT, "plugins": {"extractors": [{"settings": []}]}})
 
 
 def test_the_loader_is_pinned_below_the_duckdb_that_loses_rows() -> None:

@@ -306,7 +306,10 @@ class TestTheFile:
         content.update(access_token=pair[0], refresh_token=pair[1])
         file.write_text(json.dumps(content), encoding="utf-8")
         run = sync_with(app(own, file), ["users"])
-        assert run.error is None or isinstance(run.error, (CredentialsError, SettingsError, SyncError))
+        assert isinstance(run.error, CredentialsError)
+        assert "`refresh_token`" in run.error.message
+        assert "\n" not in run.error.message
+        assert not run.records
 
     def test_of_an_earlier_run_that_died_while_renewing_does_not_stop_the_next(
         self,

@@ -145,11 +145,14 @@ def test_others_of_the_team_who_use_the_window_up_are_survived(limits: dict[int,
     clock = Clock()
     apollo = Apollo(clock, limits)
     limiter = limited(clock)
+    unknown = 0  # what others have sent since the last reply
     for count in others:
+        before = apollo.refused
         run(limiter, apollo, 1)
+        assert apollo.refused - before <= min(1, unknown)  # one refusal at most, and none that could be foreseen
         for _ in range(count):
             apollo.request()
-    # every request got through, each after one refusal at most per window it met closed
+        unknown = count
 
 
 def test_what_apollo_says_to_wait_is_waited() -> None:

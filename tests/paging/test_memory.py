@@ -34,6 +34,12 @@ def read_mark(state: Any) -> TimeMark:
     return TimeMark(state["at"], key)
 
 
+def written_again(memory: type[ListMemory | WindowMemory], state: Any) -> dict[str, Any]:
+    """Read a state, and return what would be written of it."""
+    read = WindowMemory.from_state(state) if memory is WindowMemory else ListMemory.from_state(state, read_mark)
+    return read.to_state()
+
+
 LIST = ListMemory(
     TimeMark(AT, key),
     (Stop(390, 1000, 395, TimeMark(AT, key), "contact_stage_ids=5f/newest", ("a", "b")),),
@@ -108,10 +114,10 @@ def test_however_it_was_edited_it_is_read_or_refused(data: st.DataObject, value:
                 continue
             node[place] = value
             break
+
+        written, refused = {}, ""
         try:
-            if memory is ListMemory:
-                ListMemory.from_state(state, read_mark)
-            else:
-                WindowMemory.from_state(state)
-        except StateError:
-            pass
+            written = written_again(memory, state)
+        except StateError as error:
+            refused = str(error)
+        assert refused.startswith("it is ") or written_again(memory, json.loads(json.dumps(written))) == written
