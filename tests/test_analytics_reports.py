@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import re
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from tap_apollo.paging import PageRequest
 from tap_apollo.readers.io import StreamIO
 from tap_apollo.streams.analytics import AnalyticsReports, Report, ReportsPass
 from tap_apollo.tap import TapApollo
+from tests.pace import Clock
 from tests.singer import Sync, config_for, sync
 
 if TYPE_CHECKING:
@@ -403,19 +403,15 @@ class TestWhatGoesWrong:
 class TestPace:
     """Apollo gives five reports an hour."""
 
-    SPEED = 1200
     REPORTS = [report(name) for name in "abcdefg"]
 
     def test_more_wait_for_the_next_hour(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        fast = SimpleNamespace(
-            monotonic=lambda: time.monotonic() * self.SPEED,
-            sleep=lambda seconds: time.sleep(seconds / self.SPEED),
-        )
-        monkeypatch.setattr("tap_apollo.api.rate_limits.time", fast)
-        with Sandbox(Settings(contacts=60, clock_speed=self.SPEED)).serve() as sandbox:
-            began = fast.monotonic()
+        clock = Clock()
+        clock.install(monkeypatch)
+        with Sandbox(Settings(contacts=60), monotonic=clock.monotonic).serve() as sandbox:
+            began = clock.now
             run = read(sandbox, *self.REPORTS)
-            took = fast.monotonic() - began
+            took = clock.now - began
             assert sandbox.ledger.requests[ACTION] == 7
             assert sandbox.ledger.rate_limited_total == 0
         assert run.error is None

@@ -24,6 +24,7 @@ from tap_apollo.api.errors import decode
 from tap_apollo.credits import SPENDING
 from tap_apollo.streams import CREDIT_STREAMS
 from tests.meltano import MELTANO, environment, meltano
+from tests.pace import Clock
 from tests.singer import Sync, config_for, sync, sync_with
 
 if TYPE_CHECKING:
@@ -192,18 +193,16 @@ ELSEWHERE = {"A long wait", "A killed run blocks the next", "The loader dies"}
 
 
 @pytest.fixture
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No waiting: neither between tries nor, much, for a window."""
-    speed = 6000
-    clock = SimpleNamespace(
-        monotonic=lambda: time.monotonic() * speed, sleep=lambda seconds: time.sleep(seconds / speed)
-    )
-    monkeypatch.setattr("tap_apollo.api.rate_limits.time", clock)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """No waiting: neither between tries nor for a window."""
+    clock = Clock()
+    clock.install(monkeypatch)
     monkeypatch.setattr("backoff._sync.time", SimpleNamespace(sleep=lambda _: None))
+    return clock
 
 
 class TestMessages:
-    @pytest.mark.usefixtures("fast")
+    @pytest.mark.usefixtures("clock")
     @pytest.mark.parametrize("heading", SITUATIONS)
     def test_the_tap_says_what_the_page_says(self, heading: str, caplog: pytest.LogCaptureFixture) -> None:
         settings, happens = SITUATIONS[heading]
@@ -215,10 +214,10 @@ class TestMessages:
         assert {*MESSAGES[heading]} <= said | ended_with
         assert ended_with <= {*MESSAGES[heading]}
 
-    @pytest.mark.usefixtures("fast")
-    def test_a_wait_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_wait_is_told(self, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("INFO", logger="tap-apollo")
-        with Sandbox(Settings(contacts=250, limit=("contacts/search=2/2/0",), clock_speed=6000)).serve() as own:
+        settings = Settings(contacts=250, limit=("contacts/search=2/2/0",))
+        with Sandbox(settings, monotonic=clock.monotonic).serve() as own:
             assert len(sync(own, "contacts", custom_fields="raw").records["contacts"]) >= 250
         assert {*MESSAGES["A long wait"]} <= {plain(line) for line in caplog.messages}
 
@@ -373,8 +372,8 @@ class TestThroughMeltano:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         ) as process:
-            deadline = time.monotonic() + 60
-            while not own.ledger.as_dict()["requests_total"] and time.monotonic() < deadline:
+            while not own.ledger.as_dict()["requests_total"]:
+                assert process.poll() is None
                 time.sleep(0.1)
             os.killpg(process.pid, signal.SIGKILL)
         own.faults.clear()

@@ -10,7 +10,6 @@ import itertools
 import json
 import re
 import signal
-import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from tap_apollo.readers.tolerance import MOST_FAILURES
 from tap_apollo.singer.conform import timestamp
 from tap_apollo.streams import STREAMS, sequences
 from tap_apollo.tap import TapApollo
+from tests.pace import Clock
 from tests.singer import Sync, _Keep, config_for, sync, sync_with
 from tests.test_faults import LASTING, PASSING
 from tests.test_resume import Seconds
@@ -1322,22 +1322,15 @@ def test_a_window_that_closes_for_too_long_ends_the_stream_and_the_next_run_goes
 
 
 def test_a_window_that_opens_soon_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sandbox's clock and the tap's run at the same multiple of the real one."""
-    speed, waited = 100, list[float]()
-
-    def sleep(wait: float) -> None:
-        waited.append(wait)
-        time.sleep(wait / speed)
-
-    fast = SimpleNamespace(monotonic=lambda: time.monotonic() * speed, sleep=sleep)
-    monkeypatch.setattr("tap_apollo.api.rate_limits.time", fast)
-    monkeypatch.setattr("tap_apollo.api.rate_limits.MARGIN", 1)
-    with apollo(**TINY, clock_speed=speed, limit=("contacts/show=5/0/0",)) as sandbox:
+    clock = Clock()
+    clock.install(monkeypatch)
+    began = clock.now
+    with apollo(clock.monotonic, **TINY, limit=("contacts/show=5/0/0",)) as sandbox:
         run = read(sandbox, "contact_details", custom_fields="raw")
         assert run.error is None
         assert sandbox.ledger.rate_limited_total == 0
         assert sorted(keys("contact_details", run)) == sorted(_contact_details(sandbox.world))
-    assert 0 < sum(waited) < 200
+    assert 0 < clock.now - began < 200
 
 
 def test_credentials_that_are_refused_end_the_run_at_once(tiny: Sandbox) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo.api.rate_limits import DAY, HOUR, MARGIN, MINUTE, Limiter, WaitTooLongError, WindowState, read_windows
+from tests import pace
 from tests.singer import sync
 
 if TYPE_CHECKING:
@@ -267,46 +267,38 @@ def test_headers_that_say_nothing_are_no_window() -> None:
 
 
 class TestThroughTheSandbox:
-    """The sandbox's clock and the tap's run at the same multiple of the real one."""
-
-    SPEED = 600
-
-    @pytest.fixture(autouse=True)
-    def fast(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        speed = self.SPEED
-        fast = SimpleNamespace(
-            monotonic=lambda: time.monotonic() * speed,
-            sleep=lambda seconds: time.sleep(seconds / speed),
-        )
-        monkeypatch.setattr("tap_apollo.api.rate_limits.time", fast)
-
-    def settings(self, **more: Any) -> Settings:
-        return Settings(clock_speed=self.SPEED, tie_size=1, **more)
+    """The sandbox and the tap share a clock that only waiting moves."""
 
     def test_a_sync_through_an_hourly_window_gets_no_429_and_every_record(
-        self, caplog: pytest.LogCaptureFixture
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("INFO")
-        with Sandbox(self.settings(contacts=1200, limit=("contacts/search=5/8/0",))).serve() as sandbox:
+        clock = pace.Clock()
+        clock.install(monkeypatch)
+        settings = Settings(tie_size=1, contacts=1200, limit=("contacts/search=5/8/0",))
+        with Sandbox(settings, monotonic=clock.monotonic).serve() as sandbox:
             run = sync(sandbox, "contacts", custom_fields="raw")
             assert sandbox.ledger.rate_limited_total == 0
             assert {*run.ids("contacts")} == {*sandbox.world.contacts.ids}
         assert run.error is None
         assert any("contacts/search waits for its rate limit until" in line for line in caplog.messages)
 
-    def test_streams_do_not_wait_for_each_others_windows(self) -> None:
+    def test_streams_do_not_wait_for_each_others_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
         limits = tuple(f"{action}=0/1/0" for action in ("contacts/search", "accounts/search", "tasks/search"))
         sizes: dict[str, Any] = {"contacts": 150, "accounts": 150, "tasks": 150}
-        with Sandbox(self.settings(**sizes, limit=limits)).serve() as sandbox:
-            began = time.monotonic()
+        clock = pace.Clock(sleepers=3)
+        clock.install(monkeypatch)
+        with Sandbox(Settings(tie_size=1, **sizes, limit=limits), monotonic=clock.monotonic).serve() as sandbox:
+            began = clock.now
             run = sync(sandbox, "contacts", "accounts", "tasks", custom_fields="raw")
-            hours = (time.monotonic() - began) * self.SPEED / HOUR
+            hours = (clock.now - began) / HOUR
             assert sandbox.ledger.rate_limited_total == 0
         assert {name: len(run.records[name]) for name in sizes} == sizes
         assert 1 <= hours < 2  # one after another it would be three
 
     def test_a_stream_that_would_wait_too_long_ends_and_the_others_go_on(self) -> None:
-        with Sandbox(self.settings(contacts=350, limit=("contacts/search=0/0/2",))).serve() as sandbox:
+        settings = Settings(tie_size=1, contacts=350, limit=("contacts/search=0/0/2",))
+        with Sandbox(settings).serve() as sandbox:
             run = sync(sandbox, "contacts", "users")
             assert sandbox.ledger.rate_limited_total == 0
         assert run.error is None
