@@ -19,6 +19,7 @@ from apollo_sandbox import Sandbox, Settings
 from tap_apollo.api import auth
 from tap_apollo.api.errors import ApolloError, CredentialsError, SettingsError, SyncError
 from tap_apollo.tap import TapApollo
+from tests.pace import Gate
 from tests.singer import Sync, sync_with
 from tests.test_resume import Seconds
 
@@ -140,6 +141,7 @@ class TestRenewing:
         file: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        Gate(monkeypatch, 5)
         send = requests.Session.send
         sent: list[str] = []
 

@@ -118,9 +118,12 @@ def test_an_executed_fault_takes_effect_before_it_fails(faulty: Served) -> None:
 def test_a_timeout_can_be_executed_too(faulty: Served) -> None:
     person = faulty.sandbox.world.people.person(0).person_id
     before = faulty.sandbox.ledger.credits_spent
+    unanswered = faulty.sandbox.ledger.statuses["none"]
     faulty.sandbox.faults.add("timeout", seconds=0.5, executed=True)
     with pytest.raises(requests.ReadTimeout):
         faulty.client.session.get(f"{faulty.client.url}/people/{person}", timeout=0.2)
+    while faulty.sandbox.ledger.statuses["none"] == unanswered:  # the sandbox may still be at it
+        time.sleep(0.01)
     assert faulty.sandbox.ledger.credits_spent == before + 1
 
 
