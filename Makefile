@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test quick lint bench docs clean
 
 demo: .venv/ready  ## sandbox -> meltano run -> a DuckDB file -> dbt, and a look at what came of it
 	@$(BIN)/python scripts/demo.py
 
 test: .venv/ready  ## everything that can be tested without an Apollo account
 	@$(BIN)/pytest --numprocesses=auto --dist=loadfile
+
+quick: .venv/ready  ## half a minute: paging, ledger, limiter, records, settings, docs; no server, no clock
+	@HYPOTHESIS_PROFILE=quick $(BIN)/pytest -m quick
 
 lint: .venv/ready  ## style, types, and that what is imported is declared
 	@$(BIN)/ruff check

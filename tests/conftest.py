@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
@@ -14,7 +17,6 @@ from tests.meltano import project_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 #: A search that some of the sandbox's people match.
 SEARCHES = [{"name": "engineers", "filters": {"person_titles": ["Engineer"]}, "max_pages": 2}]
@@ -56,7 +58,8 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-# The same examples at every run, more of them in CI. `explore` looks for new ones.
+# The same examples at every run, few of them in `make quick`, more in CI. `explore` looks for new ones.
+hypothesis.settings.register_profile("quick", max_examples=20, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("default", max_examples=150, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("ci", max_examples=1000, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("explore", max_examples=10_000, deadline=None)
@@ -67,3 +70,48 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Meltano project for all tests, so that its plugins are installed once."""
     return project_in(tmp_path_factory.mktemp("project"))
+
+
+# `make quick`: what needs neither a server nor a clock
+
+FOLDER = Path(__file__).parent
+
+#: The files and folders whose tests are quick, but those marked `real`.
+QUICK = (
+    "paging",
+    "test_credits.py",
+    "test_docs.py",
+    "test_rate_limits.py",
+    "test_records.py",
+    "test_settings.py",
+    "test_tests.py",
+)
+
+
+def is_quick(path: Path) -> bool:
+    return path.relative_to(FOLDER).parts[0] in QUICK
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even read the other files for `-m quick`."""
+    other = collection_path.is_relative_to(FOLDER) and collection_path != FOLDER and not is_quick(collection_path)
+    return True if config.getoption("markexpr") == "quick" and other else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_quick(item.path) and not item.get_closest_marker("real"):
+            item.add_marker("quick")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_real_in_a_quick_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not request.node.get_closest_marker("quick"):
+        return
+
+    def refuse(*_: Any, **__: Any) -> None:
+        pytest.fail("a quick test opens no socket, starts no server, and does not sleep: mark it `real`")
+
+    monkeypatch.setattr(socket.socket, "__init__", refuse)
+    monkeypatch.setattr(time, "sleep", refuse)

@@ -157,6 +157,7 @@ class SlowLimits(Limits):
         return super().__getattribute__(name)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("price", [1, 3])
 @pytest.mark.parametrize("limits", [{"budget": 60}, {"budget": 999, "per_cycle": 60}, {"budget": 999, "balance": 60}])
 def test_streams_at_the_same_time_keep_to_one_limit(limits: dict[str, Any], price: int) -> None:

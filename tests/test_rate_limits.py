@@ -198,6 +198,7 @@ def test_a_wait_past_the_limit_is_refused_and_nothing_is_in_flight() -> None:
         pass
 
 
+@pytest.mark.real
 def test_until_the_first_reply_tells_the_limits_one_request_is_in_flight() -> None:
     limiter = Limiter(60, lambda *_: None)
     lock, answered = threading.Lock(), threading.Event()
@@ -223,6 +224,7 @@ def test_until_the_first_reply_tells_the_limits_one_request_is_in_flight() -> No
     assert len(flying) == 4
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("limit", [7, 20])
 def test_threads_at_the_same_time_never_exceed_a_window(limit: int) -> None:
     clock = Clock()
@@ -266,6 +268,7 @@ def test_headers_that_say_nothing_are_no_window() -> None:
     assert read_windows({"x-rate-limit-minute": "", "x-minute-requests-left": ""}) == []
 
 
+@pytest.mark.real
 class TestThroughTheSandbox:
     """The sandbox and the tap share a clock that only waiting moves."""
 

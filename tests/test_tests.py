@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import socket
+import time
 from pathlib import Path
 
 import pytest
+
+from apollo_sandbox import Sandbox, Settings
 
 FOLDER = Path(__file__).parent
 
@@ -31,3 +35,25 @@ def test_every_test_asserts_something(path: Path) -> None:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     ]
     assert [test.name for test in tests if not asserts(test)] == []
+
+
+class TestQuick:
+    """This file is one of those that `make quick` takes."""
+
+    def test_a_quick_test_starts_no_sandbox(self) -> None:
+        with pytest.raises(pytest.fail.Exception, match="mark it `real`"), Sandbox(Settings(contacts=1)).serve():
+            raise AssertionError("it was started")
+
+    def test_a_quick_test_reaches_no_server(self) -> None:
+        with pytest.raises(pytest.fail.Exception, match="mark it `real`"):
+            socket.create_connection(("127.0.0.1", 9), timeout=1)
+
+    def test_a_quick_test_does_not_sleep(self) -> None:
+        with pytest.raises(pytest.fail.Exception, match="mark it `real`"):
+            time.sleep(0)
+
+    @pytest.mark.real
+    def test_a_test_that_is_marked_may(self) -> None:
+        time.sleep(0)
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            assert listening.getsockname()[1]
