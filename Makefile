@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test quick lint bench docs clean
+.PHONY: demo test quick weekly lint bench docs clean
 
 demo: .venv/ready  ## sandbox -> meltano run -> a DuckDB file -> dbt, and a look at what came of it
 	@$(BIN)/python scripts/demo.py
@@ -12,6 +12,10 @@ test: .venv/ready  ## everything that can be tested without an Apollo account
 
 quick: .venv/ready  ## half a minute: paging, ledger, limiter, records, settings, docs; no server, no clock
 	@HYPOTHESIS_PROFILE=quick $(BIN)/pytest -m quick
+
+weekly: .venv/ready  ## an hour or more: new examples for the walks, and all combinations of the matrices
+	@$(BIN)/pytest --numprocesses=auto --dist=loadfile -m weekly
+	@HYPOTHESIS_PROFILE=explore $(BIN)/pytest --numprocesses=auto tests/paging
 
 lint: .venv/ready  ## style, types, and that what is imported is declared
 	@$(BIN)/ruff check

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from tap_apollo.streams import CREDIT_STREAMS
 from tests.meltano import project_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator, Sequence
 
 #: A search that some of the sandbox's people match.
 SEARCHES = [{"name": "engineers", "filters": {"person_titles": ["Engineer"]}, "max_pages": 2}]
@@ -72,7 +73,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project_in(tmp_path_factory.mktemp("project"))
 
 
-# `make quick`: what needs neither a server nor a clock
+# `make quick`: what needs neither a server nor a clock; and the matrices that `make test` thins out
 
 FOLDER = Path(__file__).parent
 
@@ -100,9 +101,32 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    matrices: dict[str, list[pytest.Function]] = defaultdict(list)
     for item in items:
-        if is_quick(item.path) and not item.get_closest_marker("real"):
+        if isinstance(item, pytest.Function) and item.get_closest_marker("matrix"):
+            matrices[item.nodeid.partition("[")[0]].append(item)
+    for matrix in matrices.values():
+        kept = thin([item.callspec._idlist for item in matrix])
+        for number, item in enumerate(matrix):
+            if number not in kept:
+                item.add_marker("weekly")
+    for item in items:
+        if is_quick(item.path) and not item.get_closest_marker("real") and not item.get_closest_marker("weekly"):
             item.add_marker("quick")
+
+
+def thin(cells: Sequence[Sequence[Hashable]]) -> set[int]:
+    """Return the numbers of the cells of a matrix that are tried each time: those on the diagonal.
+
+    So each value of each parameter is tried at least once.
+
+    Args:
+        cells: The value of each parameter, of each cell of the matrix.
+    """
+    values = [[*dict.fromkeys(column)] for column in zip(*cells, strict=True)]
+    most = max(map(len, values))
+    diagonal = {tuple(column[number % len(column)] for column in values) for number in range(most)}
+    return {number for number, cell in enumerate(cells) if tuple(cell) in diagonal}
 
 
 @pytest.fixture(autouse=True)

@@ -271,6 +271,7 @@ def chain(
     pytest.fail("no end")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("stream", PAYS_AT)
 @pytest.mark.parametrize("limit", ["credit_budget", "max_pages"])
 def test_stopped_again_and_again_it_buys_everything_once(

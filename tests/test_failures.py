@@ -238,6 +238,7 @@ ODD: list[Any] = [
 ]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("stream", ["contacts", "deals", "tasks", "lists", "custom_fields", "api_usage_stats", "users"])
 @pytest.mark.parametrize("seed", range(12))
 def test_however_odd_a_reply_the_other_streams_go_on(

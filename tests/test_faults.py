@@ -175,6 +175,7 @@ def nothing_secret(sandbox: Sandbox, text: str) -> bool:
     return not address and not [one for one in (*secrets, *bodies, "elsewhere.example") if one in text]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("fault", PASSING)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_passes_is_survived(reader: Reader, fault: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -193,6 +194,7 @@ def test_what_passes_is_survived(reader: Reader, fault: str, caplog: pytest.LogC
     assert nothing_secret(reader.sandbox, told(caplog, run))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("fault", LASTING)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_lasts_fails_one_stream_and_the_next_run_completes_it(
@@ -222,6 +224,7 @@ def test_what_lasts_fails_one_stream_and_the_next_run_completes_it(
     assert reader.keys(run, again) == reader.all_keys()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("after", range(3))
 @pytest.mark.parametrize("kind", PAGED)
 def test_a_page_that_comes_twice_costs_no_record(
@@ -247,6 +250,7 @@ def test_pages_that_always_come_one_late_end_and_are_no_false_success(
     assert not said(caplog, EndlessError("this goes on for ever").message)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("after", [0, 2])
 @pytest.mark.parametrize("by", [10, -10, -1000])
 @pytest.mark.parametrize("kind", COUNTED)

@@ -763,6 +763,7 @@ def watched(sandbox: Sandbox, stream: str, writer: Watching, *, gently: bool = F
     return Sync(writer.messages, None)
 
 
+@pytest.mark.matrix
 @every_stream
 @pytest.mark.parametrize("size", ["small", "big"])
 def test_from_every_state_a_run_completes_what_was_written_before_it(
@@ -1255,6 +1256,7 @@ GARBAGE: dict[str, Callable[[dict[str, Any], str], Any]] = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("garbage", GARBAGE)
 @pytest.mark.parametrize("stream", ["contact_details", "outreach_email_contents"])
 def test_from_a_state_of_another_form_everything_is_asked_anew(tiny: Sandbox, stream: str, garbage: str) -> None:
@@ -1270,6 +1272,7 @@ def test_from_a_state_of_another_form_everything_is_asked_anew(tiny: Sandbox, st
     assert not read(tiny, stream, state=run.state, **settings).records[stream]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("stream", ["contact_details", "account_details", "deal_details", "outreach_email_activities"])
 @pytest.mark.parametrize("walk", [None, [], "x", {"version": 99}, {"version": 1}, {"version": 1, "witnesses": ["a"]}])
 def test_a_place_in_the_list_that_cannot_be_used_costs_no_record(tiny: Sandbox, stream: str, walk: Any) -> None:

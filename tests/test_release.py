@@ -311,9 +311,22 @@ def test_ci_tests_every_supported_python_beside_a_real_postgres() -> None:
     assert {"run": ".ci/run"} in job["steps"]
 
 
-def test_the_sdks_pre_releases_are_tried_every_week() -> None:
-    on = workflow("next-sdk.yml")[True]
+@pytest.mark.parametrize("name", ["next-sdk.yml", "weekly.yml"])
+def test_what_nothing_waits_for_runs_every_week(name: str) -> None:
+    on = workflow(name)[True]
     assert on.keys() == {"schedule", "workflow_dispatch"}
-    assert [re.fullmatch(r"\d+ \d+ \* \* \d", one["cron"]) for one in on["schedule"]]
+    (once,) = on["schedule"]
+    assert re.fullmatch(r"\d+ \d+ \* \* \d", once["cron"])
+
+
+def test_the_matrices_are_whole_and_the_examples_new_every_week() -> None:
+    assert {"run": "make weekly"} in [*steps("weekly.yml")]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = makefile.partition("\nweekly:")[2].partition("\n\n")[0]
+    assert re.search(r"/pytest .*-m weekly$", recipe, re.MULTILINE)
+    assert re.search(r"HYPOTHESIS_PROFILE=explore .*/pytest .*tests/paging$", recipe, re.MULTILINE)
+
+
+def test_the_sdks_pre_releases_are_tried() -> None:
     script = "\n".join(step.get("run", "") for step in steps("next-sdk.yml"))
     assert "--prerelease allow --upgrade-package singer-sdk" in script

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import socket
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
+from tests.conftest import thin
 
 FOLDER = Path(__file__).parent
 
@@ -35,6 +37,15 @@ def test_every_test_asserts_something(path: Path) -> None:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     ]
     assert [test.name for test in tests if not asserts(test)] == []
+
+
+@pytest.mark.parametrize("sizes", [(1,), (5,), (1, 4), (4, 1), (3, 3), (2, 7), (2, 3, 5)])
+def test_of_a_matrix_each_value_is_tried_every_time(sizes: tuple[int, ...]) -> None:
+    cells = [*itertools.product(*map(range, sizes))]
+    kept = thin(cells)
+    assert len(kept) == max(sizes)
+    for column, size in enumerate(sizes):
+        assert {cells[number][column] for number in kept} == {*range(size)}
 
 
 class TestQuick:

@@ -50,6 +50,7 @@ def test_an_account_touched_without_a_change_does_not_hide_the_changes_behind_it
     reader.assert_complete()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", [CONTACTS, ACCOUNTS, DEALS])
 @pytest.mark.parametrize("stable", [True, False])
 def test_a_list_is_finished_by_runs_of_thirty_pages(kind: Kind, *, stable: bool) -> None:
