@@ -222,15 +222,14 @@ class Ledger:
             parts.append(self._left_of_the_balance)
         return f"{'; '.join(parts)}."
 
-    def write_to(self, state: TapState, about_to_cost: int = 0) -> None:
+    def write_to(self, state: TapState) -> None:
         """Note in a Singer state what was spent: what is not settled yet counts at its worst.
 
         Args:
             state: The state of the tap, changed in place.
-            about_to_cost: What a request may cost that is sent next.
         """
         with self._lock:
-            spent = self._spending.to_state(self._reserved + about_to_cost)
+            spent = self._spending.to_state(self._reserved)
         state.setdefault("bookmarks", {})[SPENDING] = spent
 
     def exhaust(self) -> None:
@@ -295,22 +294,30 @@ class Ledger:
             raise LimitReachedError("Apollo says that the team's credits are used up")
         if not self.limits.budget:
             raise LimitReachedError("`credit_budget` is 0: set it to the most credits that a sync may spend")
-        rooms = [(room - self._reserved, text) for room, text in self._rooms()]
-        room, text = min(rooms)
+        rooms = self._rooms()
+        limit = min(rooms, key=lambda name: (rooms[name], name))
+        room = rooms[limit] - self._reserved
         if room < price:
-            raise LimitReachedError(f"{text}, and the next request may cost {price:,}")
+            raise LimitReachedError(f"{self._standing(limit)}, and the next request may cost {price:,}")
         return room
 
-    def _rooms(self) -> Iterator[tuple[int, str]]:
-        limits = self.limits
-        text = f"{self.total:,} of {counted(limits.budget, 'credit')} of `credit_budget` are spent"
-        yield limits.budget - self.total, text
+    def _rooms(self) -> dict[str, int]:
+        """Return the credits that each limit leaves, what is on its way not counted."""
+        limits, balance = self.limits, self.balance
+        rooms = {"credit_budget": limits.budget - self.total}
         if limits.per_cycle is not None:
-            spent = self._spending.total
-            text = f"{spent:,} of {counted(limits.per_cycle, 'credit')} of `credit_budget_per_cycle` are spent"
-            yield limits.per_cycle - spent, text
-        if self.balance is not None:
-            yield self.balance - limits.reserve, self._left_of_the_balance
+            rooms["credit_budget_per_cycle"] = limits.per_cycle - self._spending.total
+        if balance is not None:
+            rooms["credit_reserve"] = balance - limits.reserve
+        return rooms
+
+    def _standing(self, limit: str) -> str:
+        """Say where a limit stands."""
+        if limit == "credit_reserve":
+            return self._left_of_the_balance
+        per_cycle = limit == "credit_budget_per_cycle"
+        spent, most = (self._spending.total, self.limits.per_cycle) if per_cycle else (self.total, self.limits.budget)
+        return f"{spent:,} of {counted(most or 0, 'credit')} of `{limit}` are spent"
 
     @property
     def _left_of_the_balance(self) -> str:

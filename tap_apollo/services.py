@@ -32,6 +32,7 @@ class Services:
 
     Attributes:
         config: The settings.
+        credential: The setting that holds the credentials.
         logger: Where to say what concerns no stream by itself.
         metrics_logger: Where metrics go.
         client: What asks Apollo.
@@ -77,6 +78,7 @@ class Services:
         self.discovering = False
         self.planning = False
         self.config = config
+        self.credential = next(filter(config.get, ("api_key", "refresh_token", "access_token")), "api_key")
         self.logger = logger
         self.metrics_logger = metrics_logger
         self.client = Client(self)
@@ -104,11 +106,6 @@ class Services:
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=self.config["max_concurrent_requests"]))
         return session
-
-    @property
-    def credential(self) -> str:
-        """The setting that holds the credentials."""
-        return next(name for name in ("api_key", "refresh_token", "access_token") if self.config.get(name))
 
     @functools.cached_property
     def authenticator(self) -> Auth:
@@ -157,14 +154,10 @@ class Services:
         """Whether any stream has asked for the ledger yet."""
         return self._ledger is not None
 
-    def write_state(self, about_to_cost: int = 0) -> None:
-        """Write a STATE: what was written before it stands, and what was spent is in it.
-
-        Args:
-            about_to_cost: What a request may cost that is sent next.
-        """
+    def write_state(self) -> None:
+        """Write a STATE: what was written before it stands, and what was spent is in it, or may be being spent."""
         if self._ledger:
-            self._ledger.write_to(self.state, about_to_cost)
+            self._ledger.write_to(self.state)
         self._emit_state(self.state)
 
     def prepare(self) -> None:

@@ -67,14 +67,14 @@ def reply(status: int, body: Any, content_type: str = "application/json", **head
 def test_each_reply_is_its_error(response: requests.Response, error: type[Exception], text: str) -> None:
     credential = "access_token" if "INVALID_ACCESS_TOKEN" in response.text else "api_key"
     with pytest.raises(error, match=text) as raised:
-        raise_for_reply(response, "tasks/search", "ask for it", credential)
+        raise_for_reply(response, "tasks/search", lambda _: "ask for it", credential)
     assert PRIVATE not in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 def test_a_good_reply_is_decoded_once() -> None:
     response = reply(200, {"contacts": []})
-    raise_for_reply(response, "contacts/search", "", "api_key")
+    raise_for_reply(response, "contacts/search", lambda _: "", "api_key")
     assert decode(response) is decode(response)
 
 
@@ -113,7 +113,7 @@ UPGRADE = "<a href='https://app.apollo.io/#/settings/plans/upgrade'>Upgrade your
 )
 def test_a_want_of_credits_is_known_in_every_shape(body: Any) -> None:
     with pytest.raises(OutOfCreditsError, match=r"not have enough credits for people/show \(422\)") as raised:
-        raise_for_reply(reply(422, body), "people/show", "ask for it", "api_key")
+        raise_for_reply(reply(422, body), "people/show", lambda _: "ask for it", "api_key")
     assert PRIVATE not in str(raised.value)
     assert never_arrived(raised.value)
 
@@ -135,7 +135,7 @@ def test_a_want_of_credits_is_known_in_every_shape(body: Any) -> None:
 )
 def test_what_is_gone_is_no_other_refusal(response: requests.Response, code: str | None) -> None:
     with pytest.raises(GoneError) as raised:
-        raise_for_reply(response, "people/show", "ask for it", "api_key")
+        raise_for_reply(response, "people/show", lambda _: "ask for it", "api_key")
     assert raised.value.code == code
     assert never_arrived(raised.value)
 
@@ -143,7 +143,7 @@ def test_what_is_gone_is_no_other_refusal(response: requests.Response, code: str
 @pytest.mark.parametrize("body", [{"error": "Per page not supported"}, {"error": "Invalid sort criteria"}, ["credits"]])
 def test_another_refusal_is_neither(body: Any) -> None:
     with pytest.raises(RequestError) as raised:
-        raise_for_reply(reply(422, body), "people/show", "ask for it", "api_key")
+        raise_for_reply(reply(422, body), "people/show", lambda _: "ask for it", "api_key")
     assert type(raised.value) is RequestError
 
 
@@ -171,7 +171,7 @@ def test_only_a_reply_that_refuses_tells_that_nothing_was_charged(
     arrived: bool,
 ) -> None:
     with pytest.raises((RequestError, CredentialsError, ForbiddenError, TransientError)) as raised:
-        raise_for_reply(response, "people/show", "ask for it", "api_key")
+        raise_for_reply(response, "people/show", lambda _: "ask for it", "api_key")
     assert never_arrived(raised.value) is not arrived
 
 
@@ -253,7 +253,7 @@ class TestOverTheWire:
 @pytest.mark.parametrize("body", ["", f"<html>{PRIVATE}", "Not Found"])
 def test_a_404_that_is_not_apollos_own_tells_nothing_of_a_record(body: str) -> None:
     with pytest.raises(RequestError) as raised:
-        raise_for_reply(reply(404, body, "text/html"), "people/show", "ask for it", "api_key")
+        raise_for_reply(reply(404, body, "text/html"), "people/show", lambda _: "ask for it", "api_key")
     assert not isinstance(raised.value, GoneError)
 
 

@@ -160,10 +160,15 @@ class Client:
         return services.session.prepare_request(request)
 
     def _paid(self, request: requests.PreparedRequest, call: Call) -> Any:
-        """Try once, and pay: a second try that may charge again has to fit the limits again."""
+        """Try once, and pay: reserve, STATE, send, settle. A second try has to fit the limits again."""
         if not call.worst:
             return decode(self._authorized(request, call))
-        with self._services.ledger.reserved(call.stream, call.worst) as receipt:
+        services = self._services
+        with services.ledger.reserved(call.stream, call.worst) as receipt:
+            receipt.credits = 0
+            with services.baton.held():
+                services.write_state()  # in which this try is booked at its worst: a kill is counted, too
+            receipt.credits = call.worst
             try:
                 response = self._authorized(request, call)
             except BaseException as error:
@@ -216,7 +221,7 @@ class Client:
                 ticket.headers, ticket.retry_after = response.headers, refused_for(response)
                 services.reached = True
                 try:
-                    raise_for_reply(response, path, call.endpoint.remedy(services.credential), services.credential)
+                    raise_for_reply(response, path, call.endpoint.remedy, services.credential)
                 except RateLimitedError:
                     services.lanes.answered()
                 except CredentialsError as error:

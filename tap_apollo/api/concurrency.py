@@ -57,7 +57,14 @@ class Baton:
             raise StoppedError
         try:
             yield
-        finally:
+        except (KeyboardInterrupt, SystemExit):  # which end the run, and are not to be hidden by its end
+            with contextlib.suppress(StoppedError):
+                self._take()
+            raise
+        except BaseException:
+            self._take()
+            raise
+        else:
             self._take()
 
     def drop(self, patience: float = -1) -> bool:

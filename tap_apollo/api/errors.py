@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -18,6 +18,9 @@ from singer_sdk.exceptions import RetriableAPIError
 from urllib3.exceptions import NewConnectionError, SSLError
 
 from tap_apollo.api.rate_limits import MINUTE, NAMES, WaitTooLongError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class ApolloError(click.ClickException):
@@ -115,13 +118,13 @@ def decode(response: requests.Response) -> Any:
     return response.decoded  # type: ignore[attr-defined]
 
 
-def raise_for_reply(response: requests.Response, endpoint: str, remedy: str, credential: str) -> None:
+def raise_for_reply(response: requests.Response, endpoint: str, remedy: Callable[[str], str], credential: str) -> None:
     """Raise the error that a reply stands for; return if it is a success.
 
     Args:
         response: The reply.
         endpoint: The endpoint, such as ``contacts/search``.
-        remedy: What gives a key access to the endpoint.
+        remedy: Tells by the credential what gives access to the endpoint.
         credential: The setting that holds the key or token.
 
     Raises:
@@ -153,7 +156,7 @@ def raise_for_reply(response: requests.Response, endpoint: str, remedy: str, cre
     if "paid plans" in str(reply.get("message")) or status == HTTPStatus.TOO_MANY_REQUESTS:
         raise ForbiddenError(f"the team's Apollo plan does not include {endpoint} ({status}): upgrade it.")
     if status == HTTPStatus.FORBIDDEN or code == "API_INACCESSIBLE":
-        raise ForbiddenError(f"the credentials may not read {endpoint} ({status}): {remedy}.")
+        raise ForbiddenError(f"the credentials may not read {endpoint} ({status}): {remedy(credential)}.")
     if status < HTTPStatus.BAD_REQUEST:
         raise RedirectError(f"{endpoint} answers with a redirect ({status}), which is not followed: check `api_url`.")
     said = str(reply.get("error") or reply.get("message") or reply.get("error_message") or "").lower()

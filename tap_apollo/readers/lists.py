@@ -24,7 +24,7 @@ from tap_apollo.paging import (
 from tap_apollo.readers.cursor import Cursor, Fleeting
 from tap_apollo.readers.reader import Estimate, Reader
 from tap_apollo.report import counted
-from tap_apollo.singer.conform import moment, timestamp
+from tap_apollo.singer.conform import moment_of, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -300,8 +300,7 @@ class NewestFirst(_MostRecentFirst):
 
     @override
     def key(self, io: StreamIO) -> Callable[[Record], str | None]:
-        name = str(io.stream.replication_key)
-        return lambda row: moment(row.get(name))
+        return moment_of(str(io.stream.replication_key))
 
     @override
     def new_mark(self, io: StreamIO, head: list[Record], before: Mark | None) -> Mark | None:

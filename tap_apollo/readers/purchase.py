@@ -108,6 +108,7 @@ class Buying:
 
     Attributes:
         io: What it reads with.
+        ledger: The run's ledger.
         price: What it pays.
         unit_price: The most that one unit can cost: a page, a record.
         left: What is left to buy, as the closing line says it.
@@ -117,6 +118,7 @@ class Buying:
     def __init__(self, io: StreamIO, price: Price) -> None:
         """Begin to buy."""
         self.io = io
+        self.ledger: Ledger = io.services.ledger
         self.price = price
         self.unit_price = price.at_most(io.config)
         self.left = ""
@@ -126,11 +128,6 @@ class Buying:
     def state(self) -> dict[str, Any]:
         """The stream's state, changed in place."""
         return self.io.place
-
-    @property
-    def ledger(self) -> Ledger:
-        """The run's ledger."""
-        return self.io.services.ledger
 
     @property
     def today(self) -> datetime.date:
@@ -143,12 +140,15 @@ class Buying:
         Raises:
             LimitReachedError: Not one.
         """
-        if self.io.requests == self.io.max_pages:
-            raise LimitReachedError(f"`max_pages.{self.io.name}` is {self.io.max_pages:,}")
+        self._keep_to_max_pages()
         return self.ledger.affordable(price)
 
+    def _keep_to_max_pages(self) -> None:
+        if self.io.requests == self.io.max_pages:
+            raise LimitReachedError(f"`max_pages.{self.io.name}` is {self.io.max_pages:,}")
+
     def send(self, order: Order, cost: Callable[[Any], int] | None = None) -> Any:
-        """Send a request that may cost credits, after a STATE with all that was bought so far, and return the reply.
+        """Send a request that may cost credits, and return the reply; a STATE comes before each try.
 
         Args:
             order: The request.
@@ -157,9 +157,8 @@ class Buying:
         Raises:
             LimitReachedError: The worst case does not fit the limits.
         """
+        self._keep_to_max_pages()
         services = self.io.services
-        self.allow(1)
-        services.write_state(about_to_cost=order.worst)
         try:
             return self.io.ask(order.parameters, order.record_id, worst=order.worst, cost=cost)
         finally:

@@ -69,6 +69,11 @@ def moment(value: Any) -> str | None:
         return None
 
 
+def moment_of(column: str) -> Callable[[Mapping[str, Any]], str | None]:
+    """Return what gives the timestamp in a column of a row, as ``moment`` does."""
+    return lambda row: moment(row.get(column))
+
+
 def is_bookmark(value: Any) -> bool:
     """Whether a value can be the bookmark in a state: a moment, or none yet."""
     try:
