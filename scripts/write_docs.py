@@ -11,7 +11,7 @@ from apollo_sandbox import Settings
 from apollo_sandbox.faults import KINDS
 from scripts.hub_definition import hub_definition
 from scripts.operations import coverage_page
-from scripts.personal import personal_tables
+from scripts.personal import personal_list, personal_tables
 from scripts.relationships import relationships_page
 from scripts.stream_pages import GROUPS, WRITTEN, stream_pages
 from tap_apollo import schemas
@@ -158,6 +158,7 @@ def pages() -> dict[Path, str]:
         "columns.md": columns_page(),
         "coverage.md": coverage_page({name: f"streams/{group.key}.md" for group in GROUPS for name in group.streams}),
         "left_out.md": left_out_page(),
+        "personal.json": personal_list(),
         "relationships.md": relationships_page(),
     }
     return {
