@@ -14,7 +14,6 @@ from tap_apollo.readers.per_record import PerRecord
 from tap_apollo.readers.purchase import Purchase
 from tap_apollo.readers.windows import Windows
 from tap_apollo.streams import GROUPS as STREAM_GROUPS
-from tap_apollo.streams.exports import FIND_EXPORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,26 +59,6 @@ _TITLES = {
 }
 
 GROUPS = tuple(Group(key, *_TITLES[key], tuple(streams)) for key, streams in STREAM_GROUPS.items())
-
-
-#: What each stream that costs credits asks for, and the streams that it takes that from.
-_ASKS_FOR: dict[str, tuple[str, tuple[str, ...]]] = {
-    "organizations": ("`organization_searches`", ()),
-    "organization_details": ("`organization_ids`, or what organizations found", ("organizations",)),
-    "organization_job_postings": ("`organization_ids`, or what organizations found", ("organizations",)),
-    "news_articles": ("`organization_ids`, or what organizations found", ("organizations",)),
-    "organization_enrichment": ("`domains`, or the domains of accounts", ("accounts",)),
-    "person_details": ("`person_ids`, or what people finds", ("people",)),
-    "people_enrichment": (
-        "`people_enrichment`: persons in the setting, contacts, or what people finds",
-        ("contacts", "people"),
-    ),
-    "conversation_details": ("conversations", ("conversations",)),
-    "conversation_exports": (
-        "conversations, counted; user_profile, whom Apollo tells",
-        ("conversations", "user_profile"),
-    ),
-}
 
 
 _INDEX = """\
@@ -209,35 +188,23 @@ def _page(tap: TapApollo, group: Group) -> str:
 
 def _facts(stream: ApolloStream) -> Iterator[tuple[str, str]]:
     reads, derived = stream.reads, isinstance(stream.reads, Derived)
-    yield "endpoint", "none: comes with contacts" if derived else f"{stream.endpoint.method} {stream.endpoint.path}"
+    parents = ", ".join(map(name_of, reads.parents))
+    yield "endpoint", f"none: comes with {parents}" if derived else f"{stream.endpoint.method} {stream.endpoint.path}"
     yield "primary key", ", ".join(stream.primary_keys)
     yield "replication", _replication(stream)
-    parents = _parents_of(stream)
     if parents:
-        yield "parents" if len(parents) > 1 else "parent", ", ".join(parents)
+        yield "parents" if len(reads.parents) > 1 else "parent", parents
     if isinstance(reads, Purchase):
-        yield "asks for", _ASKS_FOR[stream.name][0]
+        yield "asks for", reads.jobs.asks_for
     yield "requests a run", _requests(stream)
     yield "credits", _credits(stream)
     if isinstance(reads, Purchase):
         yield "most a request", _most(stream.name, reads)
         yield "free of credits", reads.price.free
     yield "on by default", _default(stream)
-    key_scope, app_scope = ("that of contacts",) * 2 if derived else _access(stream)
+    key_scope, app_scope = (f"that of {parents}",) * 2 if derived else _access(stream)
     yield "API key scope", key_scope
     yield "OAuth scope", app_scope
-
-
-def _parents_of(stream: ApolloStream) -> tuple[str, ...]:
-    """Return the streams whose records a stream asks about or comes with."""
-    match stream.reads:
-        case PerRecord(parents=parents):
-            return tuple(map(name_of, parents))
-        case Derived(parent=parent):
-            return (name_of(parent),)
-        case Purchase():
-            return _ASKS_FOR[stream.name][1]
-    return ("people_enrichment",) if stream.name == "enrichment_results" else ()
 
 
 def _replication(stream: ApolloStream) -> str:  # noqa: PLR0911
@@ -310,7 +277,7 @@ def _default(stream: ApolloStream) -> str:
 
 def _access(stream: ApolloStream) -> tuple[str, str]:
     """Return what an API key needs, and what an access token."""
-    asked = [stream.endpoint, *([FIND_EXPORT] if stream.name == "conversation_exports" else [])]
+    asked = [stream.endpoint, *stream.reads.also_asks]
     return (
         ", ".join(f"`{one.scope}`" if one.scope else "master key only" for one in asked),
         ", ".join(f"`{one.oauth}`" if one.oauth else "no app may" for one in asked),

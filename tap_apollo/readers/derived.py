@@ -31,6 +31,7 @@ class Derived(Reader):
             rows_of: Returns the rows that a record holds.
         """
         self.parent = parent
+        self.parents = (parent,)
         self.rows_of = rows_of
 
     @override

@@ -59,9 +59,6 @@ class PerRecord(Reader):
 
     What belongs to one record, or to a batch of them, is asked for whole: if that takes several requests, a run passes
     ``max_pages`` by them.
-
-    Attributes:
-        parents: The streams whose records it asks about.
     """
 
     on_by_default = False

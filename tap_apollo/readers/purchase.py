@@ -93,6 +93,14 @@ class Jobs(Protocol):
     #: What the stream's state may hold, as JSON Schema; anything else would make it buy twice.
     remembers: Mapping[str, Any]
 
+    @property
+    def asks_for(self) -> str:
+        """What is asked for, as the docs say it."""
+
+    @property
+    def sources(self) -> tuple[type[ApolloStream], ...]:
+        """The streams whose records may name it."""
+
     def of(self, buying: Buying) -> Iterator[Job]:
         """Yield the jobs; whoever asks for the next has done those before."""
 
@@ -253,6 +261,7 @@ class Purchase(Reader):
         """
         self.price = price
         self.jobs = jobs
+        self.parents = jobs.sources
         self._probe = probe or {}
 
     @override
@@ -362,14 +371,16 @@ class Records:
     """Records to buy, one or several a request, each once: those that the settings name, or another stream's."""
 
     remembers: Mapping[str, Any] = {}
+    asks_for: str
+    sources: tuple[type[ApolloStream], ...]
 
     def given(self, buying: Buying) -> list[Wanted] | None:  # noqa: ARG002
         """Return what the settings name; None if they leave it to another stream's records."""
         return None
 
-    def source(self, buying: Buying) -> type[ApolloStream]:
-        """Return the stream whose records name what to buy."""
-        raise NotImplementedError
+    def source(self, buying: Buying) -> type[ApolloStream]:  # noqa: ARG002
+        """Return the stream whose records name what to buy: by default the only one that can."""
+        return self.sources[0]
 
     def named_by(self, record: Record, buying: Buying) -> Wanted | None:  # noqa: ARG002
         """Return what a record of the source names; None: nothing that can be bought."""

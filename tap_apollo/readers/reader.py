@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tap_apollo.api.endpoint import Endpoint
     from tap_apollo.api.rate_limits import WindowState
     from tap_apollo.paging import Record
     from tap_apollo.readers.io import StreamIO
+    from tap_apollo.singer.stream import ApolloStream
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Reader:
         takes_full_refresh_days: Whether the setting `full_refresh_days` can make it read everything again.
         finds_deletions: Whether a reading can tell which records are not there any more.
         costs: Whether it costs credits: then the stream exists only if `credit_streams` names it.
+        parents: The streams whose records tell what to ask for.
+        also_asks: Endpoints that it asks beside the stream's own and those of its parents.
     """
 
     on_by_default: ClassVar[bool] = True
@@ -50,6 +54,9 @@ class Reader:
     takes_full_refresh_days: ClassVar[bool] = False
     finds_deletions: ClassVar[bool] = False
     costs: ClassVar[bool] = False
+    also_asks: ClassVar[tuple[Endpoint, ...]] = ()
+
+    parents: tuple[type[ApolloStream], ...] = ()
 
     def rows(self, io: StreamIO) -> Iterator[list[Record]]:
         """Yield rows, some at a time; whoever asks for more has written those before.

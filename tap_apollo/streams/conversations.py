@@ -50,9 +50,8 @@ class Conversations(ApolloStream):
 class Transcripts(Records):
     """Conversations in full; one without insights is free, and asked for again while it is recent."""
 
-    @override
-    def source(self, buying: Buying) -> type[Conversations]:
-        return Conversations
+    asks_for = "conversations"
+    sources = (Conversations,)
 
     @override
     def asked(self, batch: list[Wanted], rows: list[Record]) -> Iterable[str]:

@@ -43,13 +43,12 @@ LOST = frozenset({"invalid_request_id", "request_id_expired", "request_id_unknow
 class Domains(Records):
     """The companies behind `domains`, or behind the accounts' domains."""
 
+    asks_for = "`domains`, or the domains of accounts"
+    sources = (Accounts,)
+
     @override
     def given(self, buying: Buying) -> list[Wanted] | None:
         return [self._named(domain) for domain in buying.io.config["domains"]] or None
-
-    @override
-    def source(self, buying: Buying) -> type[Accounts]:
-        return Accounts
 
     @override
     def named_by(self, record: Record, buying: Buying) -> Wanted | None:
@@ -102,6 +101,8 @@ def surcharges(config: Mapping[str, Any]) -> tuple[int, int]:
 class Matches(Records):
     """The people described in the setting, the contacts, or those that people finds."""
 
+    asks_for = "`people_enrichment`: persons in the setting, contacts, or what people finds"
+    sources = (Contacts, People)
     remembers: Mapping[str, Any] = {PENDING: {"type": "object", "additionalProperties": {"type": "string"}}}
 
     @override
@@ -206,6 +207,8 @@ class PeopleEnrichment(ApolloStream):
 
 class PendingResults(Reader):
     """The results that people_enrichment's requests left to come; free."""
+
+    parents = (PeopleEnrichment,)
 
     @override
     def rows(self, io: StreamIO) -> Iterator[list[Record]]:

@@ -39,6 +39,8 @@ FIND_EXPORT = GET(
 class Exports(Purchase):
     """One export per window of whole days up to yesterday, each as large as the budget allows."""
 
+    also_asks = (FIND_EXPORT,)
+
     #: Seconds after which to ask whether an export is ready; after the last, the next run asks.
     patience: ClassVar[tuple[int, ...]] = (0, 1, 2, 4, 8, 15)
 
@@ -125,6 +127,8 @@ class Exports(Purchase):
 class _Windows:
     """What the windows of exports remember, and how many conversations are left."""
 
+    asks_for = "conversations, counted; user_profile, whom Apollo tells"
+    sources = (Conversations, UserProfile)
     remembers: Mapping[str, Any] = {
         "pending": {
             "type": "object",

@@ -40,6 +40,8 @@ class People(ApolloStream):
 class Searches:
     """The searches of companies in ``organization_searches``: each page is bought once, in turn."""
 
+    asks_for = "`organization_searches`"
+    sources = ()
     remembers: Mapping[str, Any] = {
         "found": {"type": "array", "items": {"type": "string"}},
         "searches": {
@@ -187,6 +189,10 @@ class Organizations(ApolloStream):
     )
 
 
+#: What the streams about companies ask for, as the docs say it.
+FOUND_COMPANIES = "`organization_ids`, or what organizations found"
+
+
 def companies(buying: Buying) -> list[str]:
     """Return the companies in `organization_ids`, or else those that organizations found."""
     given: list[str] = buying.io.config["organization_ids"]
@@ -197,6 +203,9 @@ def companies(buying: Buying) -> list[str]:
 
 class Companies(Records):
     """Each company by itself."""
+
+    asks_for = FOUND_COMPANIES
+    sources = (Organizations,)
 
     @override
     def given(self, buying: Buying) -> list[Wanted]:
@@ -243,6 +252,8 @@ class NewsSinceLastAsked:
     What is asked for once is not again. A group holds companies that were last asked about on one day.
     """
 
+    asks_for = FOUND_COMPANIES
+    sources = (Organizations,)
     remembers: Mapping[str, Any] = {
         "open": {
             "type": "object",
@@ -367,13 +378,12 @@ class NewsArticles(ApolloStream):
 class Persons(Records):
     """Each person by itself: those in `person_ids`, or those that people finds."""
 
+    asks_for = "`person_ids`, or what people finds"
+    sources = (People,)
+
     @override
     def given(self, buying: Buying) -> list[Wanted] | None:
         return [Wanted(one, one) for one in buying.io.config["person_ids"]] or None
-
-    @override
-    def source(self, buying: Buying) -> type[People]:
-        return People
 
 
 class PersonDetails(ApolloStream):
