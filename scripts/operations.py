@@ -1,4 +1,4 @@
-"""Apollo's operations, as scripts/operations.json lists them, and the page that tells what becomes of each."""
+"""Apollo's operations, as streams declare them or operations.json lists them, and the page of what becomes of each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scripts.stream_pages import WRITTEN
+from tap_apollo.readers.derived import Derived
+from tap_apollo.streams import STREAMS
 
 _PAGE = """\
 # Coverage
@@ -55,7 +57,7 @@ class Operation(NamedTuple):
         path: Its path, with ``{id}`` for every part that varies.
         use: ``read``: a stream sends it. ``covered``: it reads what a stream reads otherwise. ``never``: it writes.
             ``credentials``: it is about tokens.
-        stream: The stream that sends or covers it.
+        streams: The streams that send or cover it.
         reason: Why it need not be sent.
         documented: Whether Apollo's OpenAPI document has it.
     """
@@ -63,18 +65,36 @@ class Operation(NamedTuple):
     verb: str
     path: str
     use: str
-    stream: str = ""
+    streams: tuple[str, ...] = ()
     reason: str = ""
     documented: bool = True
 
 
+def _declared() -> list[Operation]:
+    """Return what the streams declare that they send, by path."""
+    found: dict[tuple[str, str], Operation] = {}
+    for name, stream in STREAMS.items():
+        own = [] if isinstance(stream.reads, Derived) else [stream.endpoint]
+        for one in [*own, *stream.reads.also_asks]:
+            others = found[one.path, one.method].streams if (one.path, one.method) in found else ()
+            operation = Operation(one.method, one.path, "read", (*others, name), documented=one.documented)
+            found[one.path, one.method] = operation
+    return [found[key] for key in sorted(found)]
+
+
 def read_operations() -> list[Operation]:
-    """Return the list."""
+    """Return all operations: those that streams declare, and the others, as the file lists them."""
     content = json.loads((Path(__file__).parent / "operations.json").read_text(encoding="utf-8"))
+
+    def other(entry: dict[str, str], use: str, *, documented: bool) -> Operation:
+        streams = (entry["stream"],) if "stream" in entry else ()
+        return Operation(entry["verb"], entry["path"], use, streams, entry["reason"], documented)
+
     return [
-        Operation(**entry, documented=part == "documented")
-        for part in ("documented", "undocumented")
-        for entry in content[part]
+        *_declared(),
+        *(Operation(verb, path, "never") for verb, path in map(str.split, content["never"])),
+        *(other(entry, "covered", documented=True) for entry in content["covered"]),
+        *(other(entry, entry["use"], documented=False) for entry in content["undocumented"]),
     ]
 
 
@@ -89,8 +109,8 @@ def coverage_page(pages: dict[str, str]) -> str:
     def some(use: str, *, documented: bool = True) -> list[Operation]:
         return [one for one in operations if (one.use, one.documented) == (use, documented)]
 
-    def link(stream: str) -> str:
-        return f"[{stream}]({pages[stream]}#{stream})"
+    def link(streams: tuple[str, ...]) -> str:
+        return ", ".join(f"[{stream}]({pages[stream]}#{stream})" for stream in streams)
 
     reads, covered, writes = some("read"), some("covered"), some("never")
     others = [one for one in operations if not one.documented]
@@ -101,10 +121,8 @@ def coverage_page(pages: dict[str, str]) -> str:
         used=len(reads),
         covered=len(covered),
         writes=len(writes),
-        used_rows="\n".join(f"| {one.verb} {one.path} | {link(one.stream)} |" for one in reads),
-        covered_rows="\n".join(f"| {one.verb} {one.path} | {link(one.stream)} | {one.reason} |" for one in covered),
+        used_rows="\n".join(f"| {one.verb} {one.path} | {link(one.streams)} |" for one in reads),
+        covered_rows="\n".join(f"| {one.verb} {one.path} | {link(one.streams)} | {one.reason} |" for one in covered),
         write_rows="\n".join(f"- {one.verb} {one.path}" for one in writes),
-        other_rows="\n".join(
-            f"| {one.verb} {one.path} | {link(one.stream) if one.stream else ''} | {one.reason} |" for one in others
-        ),
+        other_rows="\n".join(f"| {one.verb} {one.path} | {link(one.streams)} | {one.reason} |" for one in others),
     )
