@@ -50,8 +50,13 @@ def definition() -> dict[str, Any]:
         "supported_python_versions": told["supported_python_versions"],
         "settings_group_validation": CREDENTIALS,
         "settings": [_setting(name, node) for name, node in meltano_settings(told["settings"]["properties"]).items()],
-        "select": ["*.*", *(f"!{name}.*" for name, one in sorted(STREAMS.items()) if not one.selected_by_default)],
+        "select": selection(),
     }
+
+
+def selection() -> list[str]:
+    """Return what Meltano is to select: all streams but those that are off by default."""
+    return ["*.*", *(f"!{name}.*" for name, one in sorted(STREAMS.items()) if not one.selected_by_default)]
 
 
 def meltano_settings(properties: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

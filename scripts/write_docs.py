@@ -1,9 +1,10 @@
-"""Write what is taken from the code: pages of docs/, tables in others, MeltanoHub's definition, a catalog snapshot."""
+"""Write what is taken from the code: pages of docs/, parts of others, MeltanoHub's definition, a catalog snapshot."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from apollo_sandbox import Settings
 from apollo_sandbox.faults import KINDS
 from scripts.hub_definition import hub_definition
 from scripts.operations import coverage_page
+from scripts.overview import counts, example_definition, meltano_selection, streams_table
 from scripts.personal import personal_list, personal_tables
 from scripts.relationships import relationships_page
 from scripts.stream_pages import GROUPS, WRITTEN, stream_pages
@@ -139,14 +141,20 @@ def faults_table() -> str:
     return "\n".join(["| kind | what happens |", "|---|---|", *rows])
 
 
-def with_tables(path: Path, **tables: str) -> str:
-    """Return a page written by hand, with each table anew between its marks, `<!-- name -->` and `<!-- /name -->`."""
+def with_parts(path: Path, **parts: str) -> str:
+    """Return a file written by hand, with each part anew between its marks.
+
+    They are `<!-- name -->` and `<!-- /name -->`, within a line or on lines of their own, or, where `#` begins a
+    comment, `# make docs: name` and `# end of name` on lines of their own.
+    """
     text = path.read_text(encoding="utf-8")
-    for name, table in tables.items():
-        head, begin, rest = text.partition(f"<!-- {name} -->\n")
-        _, end, tail = rest.partition(f"\n<!-- /{name} -->")
-        assert end, f"{path} has no place for the table of {name}"
-        text = f"{head}{begin}{table}{end}{tail}"
+    for name, part in parts.items():
+        begin, end = (f"<!-- {name} -->", f"<!-- /{name} -->")
+        if path.suffix != ".md":
+            begin, end = (f"# make docs: {name}", f"# end of {name}")
+        marked = re.compile(rf"({re.escape(begin)})(\n?).*?( *{re.escape(end)})", re.DOTALL)
+        (match,) = marked.finditer(text)  # a file has each part once
+        text = f"{text[: match.start()]}{match[1]}{match[2]}{part}{match[2]}{match[3]}{text[match.end() :]}"
     return text
 
 
@@ -161,12 +169,20 @@ def pages() -> dict[Path, str]:
         "personal.json": personal_list(),
         "relationships.md": relationships_page(),
     }
+    some = {
+        "README.md": {
+            "definition": example_definition(),
+            "settings": settings_table(),
+            **counts(),
+            "streams": streams_table(),
+        },
+        "docs/credits.md": {"charged": counts()["charged"]},
+        "docs/privacy.md": {"personal": personal_tables()},
+        "docs/sandbox.md": {"switches": switches_table(), "faults": faults_table()},
+        "meltano.yml": {"select": meltano_selection()},
+    }
     return {
-        ROOT / "README.md": with_tables(ROOT / "README.md", settings=settings_table()),
-        ROOT / "docs" / "privacy.md": with_tables(ROOT / "docs" / "privacy.md", personal=personal_tables()),
-        ROOT / "docs" / "sandbox.md": with_tables(
-            ROOT / "docs" / "sandbox.md", switches=switches_table(), faults=faults_table()
-        ),
+        **{ROOT / name: with_parts(ROOT / name, **parts) for name, parts in some.items()},
         **{ROOT / "docs" / name: text for name, text in docs.items()},
         ROOT / "hub" / "extractors" / "tap-apollo.yml": hub_definition(),
         ROOT / "tests" / "snapshots" / "catalog.txt": snapshot(tap),
