@@ -1,4 +1,4 @@
-"""What is said of all streams at once: how many there are, what they take, and what to select."""
+"""What is said of all streams at once: how many there are, what they take, what to select, and what they cost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from scripts.hub_definition import selection
+from scripts.stream_pages import credits_of, most_of
 from tap_apollo.credits import PHONE_NUMBER
 from tap_apollo.readers.derived import Derived
 from tap_apollo.readers.lists import FreeSearches, FrontierFirst, NewestFirst, Unordered, Whole
@@ -92,6 +93,22 @@ def _way_of(stream: type[ApolloStream], ways: list[type[Reader]]) -> type[Reader
     """Return the way in which a stream is read; one that is derived from another is counted with the other."""
     reads = stream.reads.parent.reads if isinstance(stream.reads, Derived) else stream.reads
     return next(way for way in ways if isinstance(reads, way))
+
+
+def price_table() -> str:
+    """Return the prices of the streams that cost credits."""
+    rows = ["| stream | price | free | most in one request | how sure |", "|---|---|---|---|---|"]
+    for name, stream in CREDIT_STREAMS.items():
+        assert isinstance(stream.reads, Purchase)
+        price = stream.reads.price
+        most = f"{price.batch * price.credits:,}"
+        if price.batch > 1:
+            most += f", for {most_of(name, stream.reads)}"
+        if price.surcharge:
+            most += f"; {price.batch * (price.credits + PHONE_NUMBER):,} with phone numbers"
+            most += f"; {price.batch:,} times `max_waterfall_credits` more with a waterfall"
+        rows.append(f"| {name} | {credits_of(stream.reads, price.detail)} | {price.free} | {most} | {price.sure} |")
+    return "\n".join(rows)
 
 
 def example_definition() -> str:

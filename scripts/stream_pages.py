@@ -18,6 +18,7 @@ from tap_apollo.streams import GROUPS as STREAM_GROUPS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tap_apollo.readers.reader import Reader
     from tap_apollo.singer.stream import ApolloStream
     from tap_apollo.tap import TapApollo
 
@@ -123,11 +124,7 @@ _UNLIKE_OTHERS = {
 
 
 #: In how many requests a stream that costs credits is read, where its price does not tell.
-_CHARGED_REQUESTS = {
-    "organizations": "one per page of 100 companies",
-    "news_articles": "one per page of 25 articles; 100 companies share a request",
-    "conversation_exports": "one per export, and free ones that count and fetch",
-}
+_CHARGED_REQUESTS = {"conversation_exports": "one per export, and free ones that count and fetch"}
 
 
 def stream_pages(tap: TapApollo) -> dict[str, str]:
@@ -147,7 +144,7 @@ def _index(tap: TapApollo) -> str:
                 f"[{name}](streams/{group.key}.md#{name})",
                 f"[{group.title}](streams/{group.key}.md)",
                 _requests(cast("ApolloStream", tap.streams[name])),
-                _credits(cast("ApolloStream", tap.streams[name])),
+                credits_of(cast("ApolloStream", tap.streams[name]).reads),
                 _default(cast("ApolloStream", tap.streams[name])),
             )
             for group in GROUPS
@@ -197,9 +194,9 @@ def _facts(stream: ApolloStream) -> Iterator[tuple[str, str]]:
     if isinstance(reads, Purchase):
         yield "asks for", reads.jobs.asks_for
     yield "requests a run", _requests(stream)
-    yield "credits", _credits(stream)
+    yield "credits", credits_of(stream.reads)
     if isinstance(reads, Purchase):
-        yield "most a request", _most(stream.name, reads)
+        yield "most a request", most_of(stream.name, reads)
         yield "free of credits", reads.price.free
     yield "on by default", _default(stream)
     key_scope, app_scope = (f"that of {parents}",) * 2 if derived else _access(stream)
@@ -245,6 +242,7 @@ def _requests(stream: ApolloStream) -> str:  # noqa: PLR0911
             return "none"
         case Purchase(price=price):
             per = f"one per {price.unit}" if price.batch == 1 else f"one per {price.batch:,} {price.units}"
+            per = f"{per} {price.detail}" if price.unit == "page" else per
             return _CHARGED_REQUESTS.get(stream.name, per)
         case Unordered():
             return "one per 100, on every run"
@@ -253,17 +251,19 @@ def _requests(stream: ApolloStream) -> str:  # noqa: PLR0911
     return _UNLIKE_OTHERS.get(stream.name, ("", "one"))[1]
 
 
-def _credits(stream: ApolloStream) -> str:
-    if not isinstance(stream.reads, Purchase):
+def credits_of(reads: Reader, detail: str = "") -> str:
+    """Return what a stream costs, with what else is known of the unit, if that is wanted."""
+    if not isinstance(reads, Purchase):
         return "0"
-    price = stream.reads.price
-    cost = f"{price.credits} per {price.unit}"
+    price = reads.price
+    cost = f"{price.credits} per {price.unit} {detail}".rstrip()
     if price.surcharge:
         cost += f", {PHONE_NUMBER} more with a mobile number; waterfalls on top"
     return cost
 
 
-def _most(stream: str, reads: Purchase) -> str:
+def most_of(stream: str, reads: Purchase) -> str:
+    """Return how much one request buys at most."""
     price = reads.price
     most = f"{price.batch:,} {price.unit if price.batch == 1 else price.units}"
     return f"{most}, or those of one day" if stream == "conversation_exports" else most

@@ -12,7 +12,7 @@ from apollo_sandbox import Settings
 from apollo_sandbox.faults import KINDS
 from scripts.hub_definition import hub_definition
 from scripts.operations import coverage_page
-from scripts.overview import counts, example_definition, meltano_selection, streams_table
+from scripts.overview import counts, example_definition, meltano_selection, price_table, streams_table
 from scripts.personal import personal_list, personal_tables
 from scripts.relationships import relationships_page
 from scripts.stream_pages import GROUPS, WRITTEN, stream_pages
@@ -176,7 +176,7 @@ def pages() -> dict[Path, str]:
             **counts(),
             "streams": streams_table(),
         },
-        "docs/credits.md": {"charged": counts()["charged"]},
+        "docs/credits.md": {"charged": counts()["charged"], "prices": price_table()},
         "docs/privacy.md": {"personal": personal_tables()},
         "docs/sandbox.md": {"switches": switches_table(), "faults": faults_table()},
         "meltano.yml": {"select": meltano_selection()},

@@ -48,6 +48,8 @@ class Price:
         batch: Most units in one request.
         free: What costs nothing.
         surcharge: Returns what comes on top of a unit, at most, by the settings.
+        detail: What a unit is more exactly, as the docs go on after it.
+        sure: How the price is known, as the docs say it.
     """
 
     credits: int
@@ -55,6 +57,8 @@ class Price:
     batch: int = 1
     free: str = ""
     surcharge: Callable[[Mapping[str, Any]], int] | None = None
+    detail: str = ""
+    sure: str = "documented"
 
     def at_most(self, config: Mapping[str, Any]) -> int:
         """Return the most that a unit can cost by the settings."""

@@ -67,4 +67,13 @@ class ConversationDetails(ApolloStream):
 
     name = "conversation_details"
     endpoint = GET("conversations/{id}", oauth="conversations_show")
-    reads = Purchase(Price(1, "conversation", free="a conversation without AI insights"), Transcripts())
+    reads = Purchase(
+        Price(
+            1,
+            "conversation",
+            free="a conversation without AI insights",
+            detail="with AI insights",
+            sure="documented; that a failed conversation without a transcript has none is inferred",
+        ),
+        Transcripts(),
+    )

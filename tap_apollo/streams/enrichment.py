@@ -77,7 +77,17 @@ class OrganizationEnrichment(ApolloStream):
 
     name = "organization_enrichment"
     endpoint = POST("organizations/bulk_enrich", oauth="organizations_bulk_enrich")
-    reads = Purchase(Price(1, "organization", batch=10, free="a domain that Apollo does not know"), Domains())
+    reads = Purchase(
+        Price(
+            1,
+            "organization",
+            batch=10,
+            free="a domain that Apollo does not know",
+            detail="found",
+            sure="documented and measured",
+        ),
+        Domains(),
+    )
 
 
 def flags_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,6 +209,8 @@ class PeopleEnrichment(ApolloStream):
             "person",
             batch=10,
             free="a person whom Apollo does not know",
+            detail="found",
+            sure="documented, in part measured: see [below](#the-streams)",
             surcharge=lambda config: sum(surcharges(config)),
         ),
         Matches(),

@@ -49,7 +49,15 @@ class Exports(Purchase):
 
     def __init__(self) -> None:
         """Declare the price."""
-        super().__init__(Price(1, "conversation", batch=1000, free="a conversation without AI insights"), _Windows())
+        price = Price(
+            1,
+            "conversation",
+            batch=1000,
+            free="a conversation without AI insights",
+            detail="with AI insights",
+            sure="as conversation_details",
+        )
+        super().__init__(price, _Windows())
 
     @override
     def bought(self, buying: Buying) -> Iterator[list[Record]]:

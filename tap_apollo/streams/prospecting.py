@@ -183,7 +183,13 @@ class Organizations(ApolloStream):
     endpoint = POST("mixed_companies/search", oauth="mixed_companies_search")
     primary_keys = ("search", "id")
     reads = Purchase(
-        Price(1, "page", free="a page without companies"),
+        Price(
+            1,
+            "page",
+            free="a page without companies",
+            detail="of 100 companies",
+            sure="price documented and measured, the empty page documented",
+        ),
         Searches(),
         probe={"page": 501, "per_page": 101},  # either is one too many
     )
@@ -222,7 +228,10 @@ class OrganizationDetails(ApolloStream):
 
     name = "organization_details"
     endpoint = GET("organizations/{id}", rows="organization", oauth="organization_read")
-    reads = Purchase(Price(1, "organization", free="a company that Apollo does not know"), Companies())
+    reads = Purchase(
+        Price(1, "organization", free="a company that Apollo does not know", sure="documented and measured"),
+        Companies(),
+    )
 
 
 class JobPostings(Companies):
@@ -243,7 +252,16 @@ class OrganizationJobPostings(ApolloStream):
         oauth="organizations_job_posting",
         parameters={"page": 1, "per_page": 10_000},
     )
-    reads = Purchase(Price(1, "organization", free="a company without openings"), JobPostings())
+    reads = Purchase(
+        Price(
+            1,
+            "organization",
+            free="a company without openings",
+            detail="with openings; a page holds 10,000",
+            sure="documented and measured",
+        ),
+        JobPostings(),
+    )
 
 
 class NewsSinceLastAsked:
@@ -372,7 +390,15 @@ class NewsArticles(ApolloStream):
     name = "news_articles"
     endpoint = POST("news_articles/search", rows="news_articles", oauth="organizations_news_articles")
     replication_key = "published_at"
-    reads = Purchase(Price(1, "page", free="a page without articles"), NewsSinceLastAsked(companies=100, per_page=25))
+    reads = Purchase(
+        Price(
+            1,
+            "page",
+            free="a page without articles",
+            detail="of 25 articles; 100 companies share a request",
+        ),
+        NewsSinceLastAsked(companies=100, per_page=25),
+    )
 
 
 class Persons(Records):
@@ -391,4 +417,6 @@ class PersonDetails(ApolloStream):
 
     name = "person_details"
     endpoint = GET("people/{id}", rows="person", oauth="person_read")
-    reads = Purchase(Price(1, "person", free="a person whom Apollo does not know"), Persons())
+    reads = Purchase(
+        Price(1, "person", free="a person whom Apollo does not know", sure="documented and measured"), Persons()
+    )
