@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from apollo_sandbox import Settings
 from apollo_sandbox.faults import KINDS
+from scripts.dag_groups import dag_groups
 from scripts.hub_definition import hub_definition
 from scripts.operations import coverage_page
 from scripts.overview import counts, example_definition, meltano_selection, price_table, streams_table
@@ -180,6 +181,7 @@ def pages() -> dict[Path, str]:
         "docs/privacy.md": {"personal": personal_tables()},
         "docs/sandbox.md": {"switches": switches_table(), "faults": faults_table()},
         "meltano.yml": {"select": meltano_selection()},
+        "orchestrate/dags/apollo_groups.py": {"groups": dag_groups()},
     }
     return {
         **{ROOT / name: with_parts(ROOT / name, **parts) for name, parts in some.items()},

@@ -6,50 +6,53 @@ import os
 
 #: No two groups read the same list of Apollo's, so that none uses up the rate window of another. The first is large:
 #: notes ask about contacts, accounts and deals, and streams that cost credits take contacts, accounts, people and
-#: conversations. Whoever uses neither can make several groups of it. One small list is read by every group:
-#: typed_custom_fields, a request each time that Meltano discovers the catalog.
+#: conversations. What costs credits is in one group, since a group counts what it spends in its own state. Whoever uses
+#: neither can make several groups of it. One small list is read by every group: typed_custom_fields, a request each
+#: time that Meltano discovers the catalog.
 #:
 #: A group's name is part of its state id. Rename a group, or move a stream to another, and it is read from the
 #: beginning; what costs credits is bought again.
+#:
+#: The streams are written here by scripts/dag_groups.py, since this file has to run without the tap.
+# make docs: groups
 GROUPS = {
     "records": [
+        "contact_stages",
         "contacts",
-        "contact_sequence_statuses",
         "contact_details",
         "contact_deals",
-        "contact_sequence_activity",
-        "contact_stages",
+        "account_stages",
         "accounts",
         "account_details",
-        "account_stages",
         "deals",
         "deal_details",
         "deal_stages",
-        "notes",
         "lists",
         "custom_fields",
-        "people",
+        "notes",
+        "contact_sequence_statuses",
+        "contact_sequence_activity",
         "conversations",
+        "conversation_details",
+        "conversation_exports",
         "user_profile",
-        # What costs credits is in one group, since a group counts what it spends in its own state.
+        "credit_usage_stats",
+        "people",
         "organizations",
         "organization_details",
         "organization_job_postings",
         "news_articles",
-        "organization_enrichment",
         "person_details",
+        "organization_enrichment",
         "people_enrichment",
-        "conversation_details",
-        "conversation_exports",
         "enrichment_results",
-        "credit_usage_stats",
     ],
     "emails": [
+        "sequences",
+        "email_schedules",
         "outreach_emails",
         "outreach_email_activities",
         "outreach_email_contents",
-        "sequences",
-        "email_schedules",
         "email_accounts",
     ],
     "activities": [
@@ -58,8 +61,8 @@ GROUPS = {
         "calls",
     ],
     "workspace": [
-        "users",
         "fields",
+        "users",
         "api_usage_stats",
         "analytics_reports",
     ],
@@ -69,14 +72,15 @@ GROUPS = {
 OPTIONAL = {
     "contact_details",
     "contact_deals",
-    "contact_sequence_activity",
     "account_details",
     "deal_details",
     "notes",
+    "contact_sequence_activity",
     "outreach_email_activities",
     "outreach_email_contents",
     "task_details",
 }
+# end of groups
 
 
 def selection(group: str) -> list[str]:
