@@ -145,6 +145,16 @@ class BaseTap(Tap):
     #: Whether a signal is ending the run.
     _ending = False
 
+    @property
+    def variables_prefix(self) -> str:
+        """What the names of the settings' variables in the environment begin with."""
+        return str(self._env_var_prefix)
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether nothing is wrong with the settings."""
+        return not self._validate_config(raise_errors=False)
+
     # Hooks
 
     def problems(self) -> list[str]:

@@ -72,7 +72,7 @@ class TapApollo(CommandTap):
         try:
             super().__init__(parse_env_config=parse_env_config, **arguments)
         except ValueError:
-            bad = checks.bad_variables(os.environ, self._env_var_prefix, self.config_jsonschema)
+            bad = checks.bad_variables(os.environ, self.variables_prefix, self.config_jsonschema)
             if not (parse_env_config and bad):
                 raise
             raise SettingsError("\n".join(bad)) from None
@@ -90,7 +90,7 @@ class TapApollo(CommandTap):
     def run_discovery(self) -> str:
         """Print and return the catalog, with the custom fields if there are credentials to read them with."""
         # Renewing a token would revoke the sync's, if there is no file that hands the new one over.
-        if not self._validate_config(raise_errors=False) and self.services.credential == "api_key":
+        if self.is_configured and self.services.credential == "api_key":
             self.services.discovering = True
             self._describe_custom_fields()
         return super().run_discovery()
@@ -212,7 +212,7 @@ class TapApollo(CommandTap):
     @override
     def problems(self) -> list[str]:
         return checks.problems(
-            self._config,
+            dict(self.config),
             self.config_jsonschema,
             streams=STREAMS,
             paged=PAGED,

@@ -145,8 +145,8 @@ class Cut:
                 yield f"{self.parameter}={row['id']}", {self.parameter: [row["id"]]}
 
 
-class Unordered(ListReader):
-    """A list in no order of update: every run reads all of it, from where one was stopped."""
+class PagedList(ListReader):
+    """A list that comes in pages: by default in no order of update."""
 
     takes_max_pages = True
 
@@ -204,7 +204,7 @@ class ListPass:
         resumed: Whether it goes on where another was stopped.
     """
 
-    def __init__(self, reader: Unordered, io: StreamIO) -> None:
+    def __init__(self, reader: PagedList, io: StreamIO) -> None:
         """Begin where the place says."""
         self._reader = reader
         self._io = io
@@ -253,7 +253,11 @@ class ListPass:
         self._reader.bookmark(self._io, mark)
 
 
-class _MostRecentFirst(Unordered):
+class Unordered(PagedList):
+    """A list in no order of update: every run reads all of it, from where one was stopped."""
+
+
+class _MostRecentFirst(PagedList):
     """A list in descending order of last update, which can be cut and sorted by creation where it is too long."""
 
     takes_full_refresh_days = True

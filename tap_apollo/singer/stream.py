@@ -166,9 +166,9 @@ class ApolloStream(Stream):
                 for row in rows:
                     yield conformed(row)
                     io.delivered += 1
-                self._warn(conformed.warnings())
+                self.warn(conformed.warnings())
             if io.settled:
-                self._drop_others()
+                self.drop_others()
         self._sum_up(io, time.monotonic() - began)
         for child in self._derived:
             child.logger.info("%s: %s, out of %s", child.name, counted(child.written, "record"), self.name)
@@ -189,7 +189,8 @@ class ApolloStream(Stream):
         point = metrics.Point("counter", metric, number, {metrics.Tag.STREAM: self.name})  # type: ignore[arg-type]
         metrics.log(self.metrics_logger, point)
 
-    def _warn(self, warnings: Iterable[str]) -> None:
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Say what became of values."""
         for warning in warnings:
             self.logger.warning("%s: %s.", self.name, warning)
 
@@ -229,7 +230,7 @@ class ApolloStream(Stream):
             for row in cast("Derived", child.reads).rows_of(record):
                 sdk.write(child, child.conformed(row))
                 child.written += 1
-            child._warn(child.conformed.warnings())  # noqa: SLF001
+            child.warn(child.conformed.warnings())
         return ()
 
     @functools.cached_property
@@ -244,10 +245,10 @@ class ApolloStream(Stream):
         if finds and self.config["detect_deletes"] and not self.services.trial:
             sdk.number_records(self, self.services.version)
 
-    def _drop_others(self) -> None:
+    def drop_others(self) -> None:
         """Have the target drop or mark the rows that this run did not bring, if that is asked for."""
         for child in self._derived:
-            child._drop_others()  # noqa: SLF001
+            child.drop_others()
         if not (self.config["detect_deletes"] and self.selected):
             return
         if sdk.shares_its_table(self):
