@@ -12,6 +12,7 @@ from tap_apollo.api.client import UNREADABLE
 from tap_apollo.api.errors import CredentialsError
 from tap_apollo.api.rate_limits import NAMES, seconds_for
 from tap_apollo.credits import LimitReachedError
+from tap_apollo.readers.derived import Derived
 from tap_apollo.report import counted
 from tap_apollo.streams import CREDIT_STREAMS
 
@@ -183,7 +184,8 @@ def _plan(stream: ApolloStream, services: Services) -> StreamPlan:
         if error is services.report.fatal:
             raise
         problem = services.client.why(error)
-    windows = services.limiter.readings(stream.endpoint.path) or [*(estimate.windows if estimate else ())]
+    asks = not isinstance(stream.reads, Derived)
+    windows = (asks and services.limiter.readings(stream.endpoint.path)) or [*(estimate.windows if estimate else ())]
     count = estimate.requests if estimate else 0
     seconds = max(seconds_for(count, windows), count * (time.monotonic() - began)) if count else 0
     return StreamPlan(stream.name, estimate, windows, seconds, problem)

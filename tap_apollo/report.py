@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tap_apollo.api.errors import SyncError
+import requests
+from singer_sdk.exceptions import RetriableAPIError
+
+from tap_apollo.api.errors import (
+    MAX_TRIES,
+    ApolloError,
+    CredentialsError,
+    ForbiddenError,
+    PassingError,
+    SyncError,
+    UnknownReplyError,
+)
+from tap_apollo.api.rate_limits import WaitTooLongError
+from tap_apollo.paging import FilterIgnoredError
 
 if TYPE_CHECKING:
-    from tap_apollo.api.errors import ApolloError
+    from collections.abc import Iterator
+
+    from tap_apollo.api.client import Client
 
 
 class SyncReport:
@@ -19,14 +37,16 @@ class SyncReport:
         named: The streams of which something was said.
     """
 
-    def __init__(self, logger: logging.Logger, *, strict: bool) -> None:
+    def __init__(self, logger: logging.Logger, client: Client, *, strict: bool) -> None:
         """Start an empty report.
 
         Args:
             logger: Where each entry is said at once.
+            client: Knows how to say what went wrong with a request.
             strict: Whether a forbidden or incomplete stream fails the run.
         """
         self._logger = logger
+        self._client = client
         self._strict = strict
         self._failures: list[str] = []
         self.fatal: ApolloError | None = None
@@ -53,6 +73,36 @@ class SyncReport:
         again = "; run again" if may_pass else ""
         self._logger.error("Stream %s failed: %s What it wrote before is valid%s.", stream, reason, again)
 
+    @contextlib.contextmanager
+    def containing(self, stream: str) -> Iterator[None]:
+        """Take note of what ends a stream early, so that the other streams go on.
+
+        A fault of the tap's own is said to be that, with its place. What the operating system refuses ends the run: a
+        target that is gone, a disk that is full.
+        """
+        try:
+            yield
+        except CredentialsError as error:
+            self.fatal = self.fatal or error
+        except ForbiddenError as error:
+            self.forbidden(stream, error.message)
+        except UnknownReplyError as error:
+            self.failed(stream, f"{error.message} Update tap-apollo, or deselect the stream.")
+        except ApolloError as error:
+            if error is not self.fatal:
+                self.failed(stream, error.message, may_pass=isinstance(error, PassingError))
+        except WaitTooLongError as error:
+            self.incomplete(stream, self._client.waits_too_long(error))
+        except FilterIgnoredError as error:
+            self.failed(stream, f"Apollo ignores the filter {error}: nothing is loaded rather than the wrong records.")
+        except (RetriableAPIError, requests.RequestException) as error:
+            self.failed(stream, f"{self._client.describe(error)}, {MAX_TRIES} times in a row.", may_pass=True)
+        except OSError:
+            raise
+        except Exception as fault:
+            self._logger.debug("%s: the fault in full:", stream, exc_info=True)
+            self.failed(stream, f"{fault_of(fault)} Please report it: the other streams are not concerned.")
+
     def raise_for_failures(self) -> None:
         """End the run with an error if anything in the report calls for one.
 
@@ -76,3 +126,17 @@ class SyncReport:
 def counted(number: int, unit: str, units: str | None = None) -> str:
     """Return a number with what it counts, and its plural if that is irregular: ``1 request``, ``2,000 people``."""
     return f"{number:,} {unit if number == 1 else units or f'{unit}s'}"
+
+
+def fault_of(error: BaseException) -> str:
+    """Say where in the tap's own code something went wrong: module and line, and no value.
+
+    A fault of the tap is never said to be Apollo's.
+    """
+    here = Path(__file__).parent
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if here in Path(one.filename).parents]
+    where = "tap-apollo"
+    if frames:
+        module = ".".join(Path(frames[-1].filename).relative_to(here.parent).with_suffix("").parts)
+        where = f"{module}, line {frames[-1].lineno}"
+    return f"there is a fault in {where} ({type(error).__name__})."

@@ -126,7 +126,7 @@ class Services:
 
     def _tell_of_wait(self, endpoint: str, seconds: float) -> None:
         until = datetime.datetime.now(tz=datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
-        self.logger.info("%s waits for its rate limit until %s UTC.", endpoint.lstrip("/"), f"{until:%H:%M:%S}")
+        self.logger.info("%s waits for its rate limit until %s UTC.", endpoint, f"{until:%H:%M:%S}")
 
     @functools.cached_property
     def lanes(self) -> Lanes:
@@ -136,7 +136,7 @@ class Services:
     @functools.cached_property
     def report(self) -> SyncReport:
         """What went wrong."""
-        return SyncReport(self.logger, strict=self.config["strict"])
+        return SyncReport(self.logger, self.client, strict=self.config["strict"])
 
     @property
     def ledger(self) -> Ledger:

@@ -17,7 +17,7 @@ import yaml
 from apollo_sandbox import Sandbox, Settings
 from scripts.write_docs import ROOT
 from tap_apollo.api import client
-from tap_apollo.api.errors import SettingsError, SyncError, decode
+from tap_apollo.api.errors import MAX_TRIES, SettingsError, SyncError, decode
 from tap_apollo.api.rate_limits import HOUR
 from tap_apollo.config.settings import DATE_RANGES, SETTINGS
 from tap_apollo.paging import PageRequest
@@ -390,7 +390,7 @@ class TestWhatGoesWrong:
 
     def test_a_fault_that_lasts_ends_the_stream_and_the_next_run_begins_after_it(self, own: Sandbox) -> None:
         reports = [report(name) for name in ("first", "second", "third")]
-        own.faults.add("status", action=ACTION, status=500, after=1, times=client.MAX_TRIES)
+        own.faults.add("status", action=ACTION, status=500, after=1, times=MAX_TRIES)
         run = read(own, *reports)
         assert isinstance(run.error, SyncError)
         assert [row["report"] for row in run.records[STREAM]] == ["first"]

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo.api import client
-from tap_apollo.api.client import MAX_TRIES
-from tap_apollo.api.errors import ApolloError, SyncError, decode
+from tap_apollo.api.errors import MAX_TRIES, ApolloError, SyncError, decode
 from tap_apollo.readers.purchase import Purchase
 from tap_apollo.readers.tolerance import MOST_FAILURES
 from tap_apollo.services import Services
@@ -1007,7 +1006,7 @@ class TestFaults:
         own.faults.add("status", action="people/show", status=503)
         run = buy(own, "person_details", "organization_details")
         assert isinstance(run.error, SyncError)
-        assert booked(run.state) == client.MAX_TRIES + 6
+        assert booked(run.state) == MAX_TRIES + 6
         assert len(run.records["organization_details"]) == 6
 
     def test_a_redirect_may_have_been_charged(self, own: Sandbox) -> None:

@@ -13,7 +13,7 @@ import pytest
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo.api import client
 from tap_apollo.api.endpoint import Endpoint
-from tap_apollo.api.errors import ApolloError, CredentialsError, SettingsError, SyncError, decode
+from tap_apollo.api.errors import MAX_TRIES, ApolloError, CredentialsError, SettingsError, SyncError, decode
 from tap_apollo.singer.conform import Conformed
 from tap_apollo.tap import TapApollo
 from tests.singer import config_for, sync, sync_with
@@ -120,7 +120,7 @@ def test_a_lasting_fault_fails_its_stream_and_the_run_but_not_the_others(
     assert "contacts" in run.error.message
     assert len(run.records["contacts"]) == 100
     assert run.records["users"]
-    assert own.ledger.as_dict()["requests"]["contacts/search"] == 1 + client.MAX_TRIES
+    assert own.ledger.as_dict()["requests"]["contacts/search"] == 1 + MAX_TRIES
     assert "replication_key_value" not in run.state["bookmarks"]["contacts"]
     failures = [line for line in warnings(caplog) if line.startswith("Stream contacts failed")]
     assert len(failures) == 1
@@ -132,7 +132,7 @@ def test_an_unreachable_apollo_ends_the_run_at_once(caplog: pytest.LogCaptureFix
     assert run.error is not None
     assert "http://127.0.0.1:9/api/v1" in run.error.message
     assert "`api_url`" in run.error.message
-    assert len([line for line in warnings(caplog) if "trying again" in line]) == client.MAX_TRIES - 1
+    assert len([line for line in warnings(caplog) if "trying again" in line]) == MAX_TRIES - 1
 
 
 @pytest.mark.parametrize("stream", ["outreach_emails", "contacts"])

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo.api import client
 from tap_apollo.api.client import Client
-from tap_apollo.api.errors import ApolloError, SyncError
+from tap_apollo.api.errors import MAX_TRIES, ApolloError, SyncError
 from tests.singer import Sync, sync
 
 if TYPE_CHECKING:
@@ -214,7 +213,7 @@ def test_what_lasts_fails_one_stream_and_the_next_run_completes_it(
     assert "\n" not in failures[0]
     assert not set(reader.keys(run)) - reader.all_keys()
     assert nothing_secret(reader.sandbox, told(caplog, run))
-    tries = 1 if fault == "redirect" else client.MAX_TRIES
+    tries = 1 if fault == "redirect" else MAX_TRIES
     lanes = 4  # pages that were asked for ahead fail as well
     assert reader.sandbox.ledger.as_dict()["requests"][reader.action] <= after + lanes * tries
 
@@ -312,7 +311,7 @@ def test_retries_are_bounded_and_jittered(own: Sandbox, monkeypatch: pytest.Monk
     own.faults.add("status", action="users/search")
     for _ in range(3):
         sync(own, "users")
-    assert own.ledger.as_dict()["requests"]["users/search"] == 3 * client.MAX_TRIES
+    assert own.ledger.as_dict()["requests"]["users/search"] == 3 * MAX_TRIES
     runs = [waits[start : start + 4] for start in range(0, 12, 4)]
     assert all(base <= wait <= base + 1 for run in runs for base, wait in zip((1, 2, 4, 8), run, strict=True))
     assert len({*waits}) == 12

@@ -13,7 +13,7 @@ from tap_apollo.api.errors import SyncError, UnknownReplyError
 from tap_apollo.paging import ListWalk
 from tap_apollo.paging.reader import ListReader
 from tap_apollo.readers.per_record import PerRecord
-from tap_apollo.singer.stream import fault_of
+from tap_apollo.report import fault_of
 from tests.singer import sync
 
 if TYPE_CHECKING:

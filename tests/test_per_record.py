@@ -19,9 +19,8 @@ from apollo_sandbox import Sandbox, Settings
 from apollo_sandbox.app import ENDPOINTS
 from apollo_sandbox.ids import Kind
 from apollo_sandbox.rows import companies, deals, emails, persons
-from tap_apollo.api import client
 from tap_apollo.api.client import Client
-from tap_apollo.api.errors import ApolloError, SyncError
+from tap_apollo.api.errors import MAX_TRIES, ApolloError, SyncError
 from tap_apollo.readers.io import name_of
 from tap_apollo.readers.per_record import STATE_EVERY, PerRecord
 from tap_apollo.readers.tolerance import MOST_FAILURES
@@ -965,7 +964,7 @@ def test_what_lasts_fails_one_stream_and_the_next_run_goes_on(
     assert run.records["users"]
     assert len(said(caplog, f"Stream {stream} failed: ")) == 1
     done = {*asked.of(stream)[: after * CASES[stream].batch]} if stream != "notes" else {*tiny.world.contacts.ids}
-    tries = 1 if fault == "redirect" else client.MAX_TRIES
+    tries = 1 if fault == "redirect" else MAX_TRIES
     if fault in {"500", "error in 200"}:  # it might be the record: then the next is tried
         assert after + tries <= requests(tiny, stream) <= after + tries * (MOST_FAILURES + 1)
     else:

@@ -19,9 +19,8 @@ import pytest
 import requests
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo.api import client
 from tap_apollo.api.concurrency import Baton, Lanes, StoppedError, side_by_side
-from tap_apollo.api.errors import CredentialsError
+from tap_apollo.api.errors import MAX_TRIES, CredentialsError
 from tap_apollo.tap import TapApollo
 from tests import pace
 from tests.singer import Sync, _Keep, config_for, sync, sync_with
@@ -385,7 +384,7 @@ class TestTheFirstRequest:
         assert gone.error is not None
         assert "cannot be reached" in gone.error.message
         tries = [record for record in caplog.records if "trying again" in record.getMessage()]
-        assert len(tries) == client.MAX_TRIES - 1
+        assert len(tries) == MAX_TRIES - 1
         assert not [record for record in caplog.records if " failed: " in record.getMessage()]
 
     def test_that_waits_for_its_window_does_not_hold_up_the_other_streams(

@@ -11,6 +11,7 @@ from singer_sdk import metrics
 from singer_sdk.exceptions import RetriableAPIError
 
 from tap_apollo.api.errors import (
+    MAX_TRIES,
     ApolloError,
     CredentialsError,
     PassingError,
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
     from tap_apollo.api.endpoint import Endpoint
     from tap_apollo.services import Services
-
-MAX_TRIES = 5
 
 #: Most bytes of a reply to read at once; a page of contacts has some 500,000.
 _PIECE = 262_144

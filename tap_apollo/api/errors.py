@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+#: How often to try before a fault counts as lasting.
+MAX_TRIES = 5
+
+
 class ApolloError(click.ClickException):
     """What ends a stream or the run, in one line for the user; the command line shows it without a traceback."""
 
@@ -190,7 +194,7 @@ def never_arrived(error: BaseException) -> bool:
     if isinstance(error, RetriableAPIError):  # rate limit, or the proxy in front of Apollo
         refused = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.FORBIDDEN}
         return error.response is not None and error.response.status_code in refused
-    if isinstance(error, RedirectError):
+    if isinstance(error, (RedirectError, UnknownReplyError)):
         return False
     if isinstance(error, (ApolloError, WaitTooLongError)):
         return True

@@ -265,7 +265,7 @@ class Limiter:
                     continue
                 tell = self._is_time_to_tell(endpoint, seconds)
             if seconds > self._max_wait:
-                raise WaitTooLongError(endpoint.lstrip("/"), seconds)
+                raise WaitTooLongError(endpoint, seconds)
             if tell:
                 self._tell(endpoint, seconds)
             self._sleep(min(seconds, TELL_EVERY))

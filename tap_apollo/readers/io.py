@@ -50,11 +50,13 @@ class StreamIO:
         needed_by: The stream that this one is read for; None if it is read for itself.
         on_request: Called at each request.
         requests: Requests so far.
+        orders: Charged requests so far.
         pages: Pages so far.
         delivered: Rows that are written.
         missing: How many rows are known to be missing, at the least.
         settled: Whether what did not come is not there, so that a target may drop it.
         limits: What is to be said of the limits that ended the reading.
+        unfinished: How many of several lists were not read to their end.
         cursor: What drives the walk; None before there is one.
         tolerance: Counts the records that cannot be read by themselves.
         cut_short: What Apollo shows only a part of, counted: per unit and text.
@@ -69,11 +71,13 @@ class StreamIO:
     needed_by: str | None = None
     on_request: Callable[[], None] = lambda: None
     requests: int = 0
+    orders: int = 0
     pages: int = 0
     delivered: int = 0
     missing: int = 0
     settled: bool = False
     limits: list[str] = dataclasses.field(default_factory=list)
+    unfinished: int = 0
     cursor: Cursor | None = None
     tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
     cut_short: collections.Counter[tuple[str, str]] = dataclasses.field(default_factory=collections.Counter)
@@ -199,7 +203,7 @@ class StreamIO:
         try:
             yield
         except ApolloError as error:
-            # Some say it by themselves.
+            # A refusal and an unknown form name their endpoint and what to do, whoever needs it.
             if error is self.report.fatal or isinstance(error, (ForbiddenError, UnknownReplyError)):
                 raise
             raise type(error)(f"{path} is needed, and cannot be read: {error.message}") from error
@@ -235,7 +239,7 @@ class StreamIO:
         Raises:
             ApolloError: They cannot be read.
         """
-        other = self.of(stream)
+        other = dataclasses.replace(self.of(stream), priority=0)
         return self.services.lookup(stream, lambda: [row for rows in stream.reads.rows(other) for row in rows])
 
     # Saying and saving

@@ -41,7 +41,7 @@ Memory = TypeVar("Memory", ListMemory, WindowMemory)
 WALK = "walk"
 
 
-class ListReader(Reader):
+class WalkReader(Reader):
     """A stream that one walk reads."""
 
     finds_deletions = True
@@ -84,7 +84,15 @@ class ListReader(Reader):
         return (came, counted(cursor.pages, "request")) if came else ()
 
 
-class Whole(ListReader):
+def as_walked(io: StreamIO) -> WalkReader:
+    """Return how a stream is read that is a parent or a source: by walks."""
+    reader = io.stream.reads
+    if not isinstance(reader, WalkReader):
+        raise TypeError(f"{io.name} is not read by a walk, and can be neither parent nor source")
+    return reader
+
+
+class Whole(WalkReader):
     """A list that comes in one reply."""
 
     @override
@@ -140,12 +148,13 @@ class Cut:
 
     def filters(self, io: StreamIO) -> Iterable[tuple[str, Mapping[str, Any]]]:
         """Return the filters, each with a name."""
-        for row in io.lookup(self.stream):
-            if self.modality in {None, row.get("modality")}:
-                yield f"{self.parameter}={row['id']}", {self.parameter: [row["id"]]}
+        rows = io.lookup(self.stream)
+        with self.stream.endpoint.parsing():
+            ids = [row["id"] for row in rows if self.modality in {None, row.get("modality")}]
+        return [(f"{self.parameter}={one}", {self.parameter: [one]}) for one in ids]
 
 
-class PagedList(ListReader):
+class PagedList(WalkReader):
     """A list that comes in pages: by default in no order of update."""
 
     takes_max_pages = True
@@ -370,7 +379,7 @@ def nested(filters: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-class FreeSearches(ListReader):
+class FreeSearches(WalkReader):
     """The searches that a setting names, each a list read whole; without searches nothing is asked.
 
     Attributes:
@@ -378,6 +387,7 @@ class FreeSearches(ListReader):
     """
 
     takes_max_pages = True
+    finds_deletions = False  # each is one list of several
 
     def __init__(self, setting: str) -> None:
         """Take the setting's name."""
@@ -387,15 +397,16 @@ class FreeSearches(ListReader):
     def cursors(self, io: StreamIO, **options: Any) -> Iterator[Cursor]:
         for search in io.config[self.setting]:
             yield Cursor(io, Fleeting(self._walk(io, search)), self._limit(io, search), **options)
-            io.settled = False  # it is one list of several
 
     @override
     def rows(self, io: StreamIO) -> Iterator[list[Record]]:
         names = [search["name"] for search in io.config[self.setting]]
         for name, cursor in zip(names, self.cursors(io, ahead=io.look_ahead()), strict=True):
             io.cursor = cursor
-            for rows in cursor:
-                yield [{**row, "search": name} for row in rows]
+            with io.report.containing(io.name):  # one that Apollo refuses does not keep the others from being read
+                for rows in cursor:
+                    yield [{**row, "search": name} for row in rows]
+            io.unfinished += cursor.outcome is None
 
     @override
     def summary(self, io: StreamIO) -> tuple[str, ...]:
@@ -405,7 +416,8 @@ class FreeSearches(ListReader):
         searches = io.config[self.setting]
         if io.cursor is None or not io.pages:
             return ()
-        records = io.cursor.came() if len(searches) == 1 else counted(io.delivered, "record")
+        left = ", not read to the end" if io.unfinished else ""
+        records = io.cursor.came() if len(searches) == 1 else f"{counted(io.delivered, 'record')}{left}"
         return records, counted(io.pages, "request")
 
     @override

@@ -20,7 +20,7 @@ from tap_apollo import schemas
 from tap_apollo.api.errors import GoneError, RedirectError, RequestError, UnknownReplyError
 from tap_apollo.paging import ListWalk, digest
 from tap_apollo.readers.io import name_of
-from tap_apollo.readers.lists import WALK, ListReader
+from tap_apollo.readers.lists import WALK, as_walked
 from tap_apollo.readers.reader import Estimate, Reader
 from tap_apollo.report import counted
 from tap_apollo.singer.conform import RecordShaper, is_bookmark
@@ -125,7 +125,7 @@ class PerRecord(Reader):
 
     def remembers_all_of(self, parent: StreamIO) -> bool:
         """Whether to remember what was asked about: if the parent gives again what has not changed."""
-        return self._once or not as_list(parent).tells_changes
+        return self._once or not as_walked(parent).tells_changes
 
     def batch_of(self, parent: StreamIO) -> int:
         """Return how many records of a parent a request may ask about."""
@@ -165,7 +165,7 @@ class PerRecord(Reader):
         at_least = tried = False
         for parent in self._parents(io):
             look = parent.stream.reads.estimate(parent)
-            first = dataclasses.replace(next(as_list(parent).start(parent).walk.pages()), per_page=1)
+            first = dataclasses.replace(next(as_walked(parent).start(parent).walk.pages()), per_page=1)
             some = [] if tried else parent.fetch(first).records[:1]
             if some:
                 tried = True
@@ -181,14 +181,6 @@ class PerRecord(Reader):
         if limit is not None and wanted > limit:
             return Estimate(None, limit + pages, note=f"`max_pages` allows {limit:,} of {wanted:,} requests; {note}")
         return Estimate(None, wanted + pages, at_least=at_least, note=note)
-
-
-def as_list(parent: StreamIO) -> ListReader:
-    """Return how a parent is read: by one walk."""
-    reader = parent.stream.reads
-    if not isinstance(reader, ListReader):
-        raise TypeError(f"{parent.name} is no list, and can be no parent")
-    return reader
 
 
 class Asked:
@@ -275,8 +267,8 @@ class _Asking:
     def rows(self) -> Iterator[list[Record]]:
         """Yield the rows about the parent's records; whoever asks for the next has written those before."""
         reader, parent = self._reader, self._parent
-        walked = as_list(parent).start(parent)
-        cursor = as_list(parent).cursor(parent, walked, advances=lambda: not self._owes)
+        walked = as_walked(parent).start(parent)
+        cursor = as_walked(parent).cursor(parent, walked, advances=lambda: not self._owes)
         keep, comes_again = dict[str, None](), isinstance(walked.walk, ListWalk)
         for records in cursor:
             wanted = {self._key(record): record for record in records if reader.wants(record)}

@@ -1,8 +1,8 @@
 """Streams whose requests cost credits: within the ledger's limits, and nothing twice.
 
 One loop buys. It works off jobs, of which each is kept in the state until it is done: a search is a job of many pages,
-a record to buy a job of one. A STATE comes before each charged request; when the rows of its reply are written, the
-job notes in the state what was bought. So a run that is killed has lost one request's worth at most.
+a record to buy a job of one. A STATE comes before each try of a charged request. When the rows of its reply are
+written, the job notes in the state what was bought. So a run that is killed has lost one request's worth at most.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing_extensions import override
 from tap_apollo.api.errors import ApolloError, GoneError, OutOfCreditsError, RedirectError, RequestError
 from tap_apollo.credits import LimitReachedError, Price, Purchases
 from tap_apollo.readers.io import name_of
-from tap_apollo.readers.lists import ListReader
+from tap_apollo.readers.lists import as_walked
 from tap_apollo.readers.reader import Estimate, Reader
 from tap_apollo.report import counted
 from tap_apollo.singer.conform import now
@@ -116,7 +116,6 @@ class Buying:
 
     Attributes:
         io: What it reads with.
-        ledger: The run's ledger.
         price: What it pays.
         unit_price: The most that one unit can cost: a page, a record.
         left: What is left to buy, as the closing line says it.
@@ -126,11 +125,15 @@ class Buying:
     def __init__(self, io: StreamIO, price: Price) -> None:
         """Begin to buy."""
         self.io = io
-        self.ledger: Ledger = io.services.ledger
         self.price = price
         self.unit_price = price.at_most(io.config)
         self.left = ""
         self.beyond = ""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The run's ledger, which takes a request to open."""
+        return self.io.services.ledger
 
     @property
     def state(self) -> dict[str, Any]:
@@ -152,7 +155,7 @@ class Buying:
         return self.ledger.affordable(price)
 
     def _keep_to_max_pages(self) -> None:
-        if self.io.requests == self.io.max_pages:
+        if self.io.orders == self.io.max_pages:
             raise LimitReachedError(f"`max_pages.{self.io.name}` is {self.io.max_pages:,}")
 
     def send(self, order: Order, cost: Callable[[Any], int] | None = None) -> Any:
@@ -167,8 +170,12 @@ class Buying:
         """
         self._keep_to_max_pages()
         services = self.io.services
+        self.io.orders += 1
         try:
             return self.io.ask(order.parameters, order.record_id, worst=order.worst, cost=cost)
+        except LimitReachedError:  # it was not sent
+            self.io.orders -= 1
+            raise
         finally:
             if services.baton.is_mine:  # or else the run has ended, and the state is not to be touched
                 self.ledger.write_to(services.state)
@@ -222,13 +229,11 @@ class Buying:
         No page is asked for unless something on it could be paid for. The place stays before what is still to be asked
         for.
         """
-        source, reader = self.source(stream), stream.reads
-        if not isinstance(reader, ListReader):
-            raise TypeError(f"{name_of(stream)} is no list, and can be no source")
+        source = self.source(stream)
         unread = self.left = f"the records of {name_of(stream)} that are not read yet"
         self.beyond = f" and {unread}"
         tolerance = self.io.tolerance
-        cursors = reader.cursors(
+        cursors = as_walked(source).cursors(
             source,
             before=lambda: self.allow(self.unit_price),
             advances=lambda: not tolerance.failed,
@@ -288,7 +293,7 @@ class Purchase(Reader):
         buying.left = ""
 
     def _done(self, job: Job, buying: Buying) -> Iterator[list[Record]]:
-        """Do a job: STATE, reserve, send, settle, deliver, remember."""
+        """Do a job: reserve, STATE, send, settle (which the client does for each try), deliver, remember."""
         while order := job.order():
             try:
                 rows = job.rows(buying.send(order, job.cost))
@@ -322,11 +327,12 @@ class Purchase(Reader):
         services.write_state()
         self.jobs.summary(Buying(io, self.price))
         spent = services.ledger.spent[io.name]
-        return counted(io.delivered, "record"), counted(io.requests, "request"), counted(spent, "credit")
+        return counted(io.delivered, "record"), counted(io.orders, "request"), counted(spent, "credit")
 
     @override
     def estimate(self, io: StreamIO) -> Estimate:
         buying = Buying(io, self.price)
+        buying.check_state(self.jobs.remembers)
         with contextlib.suppress(RequestError):
             io.ask(self._probe, "0" if "{id}" in io.endpoint.path else None)
         units, at_least = self.jobs.to_buy(buying)

@@ -11,7 +11,7 @@ from typing_extensions import override
 from tap_apollo.paging import EVERYTHING, PER_PAGE, DateWindow, WindowedListing, WindowMemory, WindowWalk
 from tap_apollo.paging.walks import WITNESSES
 from tap_apollo.paging.windows import FLOOR
-from tap_apollo.readers.lists import WALK, ListReader, expected, remembered
+from tap_apollo.readers.lists import WALK, WalkReader, expected, remembered
 from tap_apollo.singer.conform import moment, timestamp
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tap_apollo.readers.reader import Estimate
 
 
-class Windows(ListReader):
+class Windows(WalkReader):
     """A list read by windows of days, from ``lookback_days`` before the bookmark."""
 
     takes_max_pages = True

@@ -177,7 +177,9 @@ class _WithCustomFields(Conformed):
 
     def _from_apollo(self) -> CustomFieldLabels | None:
         try:
-            return CustomFieldLabels(self._stream.io().lookup(self._definitions), self._modality)
+            definitions = self._stream.io().lookup(self._definitions)
+            with self._definitions.endpoint.parsing():
+                return CustomFieldLabels(definitions, self._modality)
         except ForbiddenError as error:
             hint = "set `custom_fields` to raw to do without"
             self._stream.logger.warning(

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import functools
 import sys
 import time
-import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import requests
 from singer_sdk import Stream, metrics
-from singer_sdk.exceptions import RetriableAPIError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.singerlib import Catalog, Metadata, Schema
 from typing_extensions import override
 
 from tap_apollo import schemas, sdk
-from tap_apollo.api.client import MAX_TRIES
-from tap_apollo.api.errors import (
-    ApolloError,
-    CredentialsError,
-    ForbiddenError,
-    PassingError,
-    UnknownReplyError,
-)
-from tap_apollo.api.rate_limits import WaitTooLongError
-from tap_apollo.paging import FilterIgnoredError
 from tap_apollo.readers.io import StreamIO
 from tap_apollo.readers.lists import Whole
 from tap_apollo.report import counted
 from tap_apollo.singer.conform import Conform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from singer_sdk import Tap
     from singer_sdk.helpers.types import Context, Record
@@ -131,9 +116,13 @@ class ApolloStream(Stream):
 
     def ready(self) -> bool:
         """Return whether the SCHEMA can be written; what forbids it goes to the run's report."""
-        with self.reporting():
+        before, learned = self.schema, False
+        with self.services.report.containing(self.name):
             self.learn()
-            return True
+            learned = True
+        if self.schema is not before:
+            sdk.tell_mapper(self)
+        return learned
 
     # The run
 
@@ -160,14 +149,16 @@ class ApolloStream(Stream):
         for child in self._derived:
             child.number_version()
             sdk.announce(child)
-        with metrics.http_request_counter(self.name, self.endpoint.path) as requests_sent, self.reporting():
+        with metrics.http_request_counter(self.name, self.endpoint.path) as requests_sent, report.containing(self.name):
             io.on_request = requests_sent.increment
             for rows in self.reads.rows(io):
                 for row in rows:
-                    yield conformed(row)
+                    record = conformed(row)
+                    if warnings := conformed.warnings():
+                        self.warn(warnings)
+                    yield record
                     io.delivered += 1
-                self.warn(conformed.warnings())
-            if io.settled:
+            if io.settled and self.reads.finds_deletions:
                 self.drop_others()
         self._sum_up(io, time.monotonic() - began)
         for child in self._derived:
@@ -193,33 +184,6 @@ class ApolloStream(Stream):
         """Say what became of values."""
         for warning in warnings:
             self.logger.warning("%s: %s.", self.name, warning)
-
-    @contextlib.contextmanager
-    def reporting(self) -> Iterator[None]:
-        """Put what ends the stream early into the run's report."""
-        report, client = self.services.report, self.services.client
-        try:
-            yield
-        except CredentialsError as error:
-            report.fatal = report.fatal or error
-        except ForbiddenError as error:
-            report.forbidden(self.name, error.message)
-        except UnknownReplyError as error:
-            report.failed(self.name, f"{error.message} Update tap-apollo, or deselect the stream.")
-        except ApolloError as error:
-            if error is not report.fatal:
-                report.failed(self.name, error.message, may_pass=isinstance(error, PassingError))
-        except WaitTooLongError as error:
-            report.incomplete(self.name, client.waits_too_long(error))
-        except FilterIgnoredError as error:
-            report.failed(
-                self.name, f"Apollo ignores the filter {error}: nothing is loaded rather than the wrong records."
-            )
-        except (RetriableAPIError, requests.RequestException) as error:
-            report.failed(self.name, f"{client.describe(error)}, {MAX_TRIES} times in a row.", may_pass=True)
-        except Exception as fault:
-            self.logger.debug("%s: the fault in full:", self.name, exc_info=True)
-            report.failed(self.name, f"{fault_of(fault)} Please report it: the other streams are not concerned.")
 
     # Messages
 
@@ -249,7 +213,7 @@ class ApolloStream(Stream):
         """Have the target drop or mark the rows that this run did not bring, if that is asked for."""
         for child in self._derived:
             child.drop_others()
-        if not (self.config["detect_deletes"] and self.selected):
+        if not (self.config["detect_deletes"] and self.selected) or self.services.trial:
             return
         if sdk.shares_its_table(self):
             self.logger.warning(
@@ -258,17 +222,3 @@ class ApolloStream(Stream):
             )
             return
         sdk.activate_version(self)
-
-
-def fault_of(error: BaseException) -> str:
-    """Say where in the tap's own code something went wrong: module and line, and no value.
-
-    A fault of the tap is never said to be Apollo's.
-    """
-    here = Path(__file__).parents[1]
-    frames = [one for one in traceback.extract_tb(error.__traceback__) if here in Path(one.filename).parents]
-    where = "tap-apollo"
-    if frames:
-        module = ".".join(Path(frames[-1].filename).relative_to(here.parent).with_suffix("").parts)
-        where = f"{module}, line {frames[-1].lineno}"
-    return f"there is a fault in {where} ({type(error).__name__})."

@@ -15,7 +15,7 @@ from tap_apollo.api.errors import RequestError, UnknownReplyError
 from tap_apollo.api.rate_limits import HOUR, WindowState
 from tap_apollo.paging import Page, PageRequest, WholePages
 from tap_apollo.readers.cursor import Cursor
-from tap_apollo.readers.lists import ListReader
+from tap_apollo.readers.lists import WalkReader
 from tap_apollo.readers.reader import Estimate
 from tap_apollo.singer.conform import now
 from tap_apollo.singer.stream import ApolloStream
@@ -125,7 +125,7 @@ class Report:
                     }
 
 
-class Reports(ListReader):
+class Reports(WalkReader):
     """The reports in the setting, a request each.
 
     The rate limit may stop a run between two reports, so the state says which one the next run begins with.

@@ -27,7 +27,7 @@ def has_insights(conversation: Record) -> bool:
     return conversation.get("state") != "failed" or bool(conversation.get("transcript"))
 
 
-def begun_within(window: DateWindow) -> dict[str, Any]:
+def held_within(window: DateWindow) -> dict[str, Any]:
     """Return the filters for conversations that began on some days."""
     return {"date_range": {"start": f"{window.first}T00:00:00Z", "end": f"{window.last}T23:59:59Z"}}
 
@@ -44,7 +44,7 @@ class Conversations(ApolloStream):
         parameters={"num_fetch_result": PER_PAGE},  # the documented page size here; the others' `per_page` goes too
     )
     replication_key = "start_time"
-    reads = Windows(begun_within)
+    reads = Windows(held_within)
 
 
 class Transcripts(Records):

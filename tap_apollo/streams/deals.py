@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 
 def fill_created_at(deal: Record) -> None:
     """Fill ``created_at``, which Apollo has renamed; the id of a deal begins with its moment of creation."""
-    deal["created_at"] = (
-        deal.get("opportunity_created_at")
-        or deal.get("created_at")
-        or timestamp(datetime.datetime.fromtimestamp(int(deal["id"][:8], 16), tz=datetime.timezone.utc).isoformat())
-    )
+    deal["created_at"] = deal.get("opportunity_created_at") or deal.get("created_at") or created_by_id(deal["id"])
+
+
+def created_by_id(record_id: str) -> str | None:
+    """Return the moment that an id of Apollo's begins with (recorded); None if it is of another form."""
+    try:
+        seconds = int(record_id[:8], 16)
+    except (TypeError, ValueError):
+        return None
+    return timestamp(datetime.datetime.fromtimestamp(seconds, tz=datetime.timezone.utc).isoformat())
 
 
 #: How the rows of all streams of deals become records.

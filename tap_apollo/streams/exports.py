@@ -126,8 +126,8 @@ class Exports(Purchase):
             with io.services.baton.laid_down():
                 content = io.services.client.retrying(downloaded, io.name)(address, io.services.client.timeout)
             with FIND_EXPORT.parsing():
-                if not isinstance(content, list):
-                    raise TypeError("an export is no list")
+                if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+                    raise TypeError("an export is no list of conversations")
                 return content
         return None
 
@@ -195,7 +195,7 @@ def window(buying: Buying, start: datetime.datetime, end: datetime.datetime) -> 
 def count_of(buying: Buying, start: datetime.datetime, end: datetime.datetime) -> int:
     """Return how many conversations a window holds, which is free to ask."""
     source = buying.io.of(Conversations)
-    span = {"start": _moment(start), "end": _moment(end - datetime.timedelta(seconds=1))}
+    span = {"start": _second(start), "end": _second(end - datetime.timedelta(seconds=1))}
     reply = source.ask({"date_range": span, "page": 1, "per_page": 1, "num_fetch_result": 1})
     with source.endpoint.parsing():
         return int(reply["pagination"]["total_entries"])
@@ -203,10 +203,12 @@ def count_of(buying: Buying, start: datetime.datetime, end: datetime.datetime) -
 
 def _export(buying: Buying, start: datetime.datetime, end: datetime.datetime, count: int) -> str:
     """Order an export, and return its id."""
-    notified = buying.io.lookup(UserProfile)[0]["email"]  # Apollo asks for a member of the team
+    profiles = buying.io.lookup(UserProfile)
+    with UserProfile.endpoint.parsing():
+        notified = profiles[0]["email"]  # Apollo asks for a member of the team
     body = {
-        "start_time": _moment(start),
-        "end_time": _moment(end - datetime.timedelta(seconds=1)),
+        "start_time": _second(start),
+        "end_time": _second(end - datetime.timedelta(seconds=1)),
         "email": notified,
     }
     reply = buying.send(Order(count * buying.price.credits, body))  # what it did cost its rows will tell
@@ -242,5 +244,5 @@ class ConversationExports(ApolloStream):
     reads = Exports()
 
 
-def _moment(moment: datetime.datetime) -> str:
+def _second(moment: datetime.datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -52,7 +52,7 @@ def is_in_a_sequence(contact: Record) -> bool:
     return bool(contact.get("contact_campaign_statuses"))
 
 
-def events_of(io: StreamIO, contacts: list[Record], _: StreamIO) -> list[Record]:
+def events_of(io: StreamIO, contacts: list[Record], parent: StreamIO) -> list[Record]:
     """Ask for a contact's events, and where that may not be all, sequence by sequence."""
     contact, keys = contacts[0], io.stream.primary_keys
 
@@ -62,8 +62,10 @@ def events_of(io: StreamIO, contacts: list[Record], _: StreamIO) -> list[Record]
 
     events, cut = ask(), False
     if len(events) == MOST_EVENTS:
-        sequences = (one["emailer_campaign_id"] for one in filter(None, contact["contact_campaign_statuses"]))
-        for sequence_id in dict.fromkeys(sequences):
+        with parent.endpoint.parsing():
+            statuses = filter(None, contact["contact_campaign_statuses"])
+            sequences = dict.fromkeys(one["emailer_campaign_id"] for one in statuses)
+        for sequence_id in sequences:
             more = ask(sequence_id=sequence_id)
             cut = cut or len(more) == MOST_EVENTS
             events += more
