@@ -13,7 +13,7 @@ from requests.adapters import HTTPAdapter
 
 from tap_apollo.api.auth import authenticator
 from tap_apollo.api.client import Client
-from tap_apollo.api.concurrency import Baton, Lanes
+from tap_apollo.api.concurrency import PrioritySemaphore, WriterLock
 from tap_apollo.api.rate_limits import MARGIN, MINUTE, Limiter
 from tap_apollo.report import SyncReport
 
@@ -39,7 +39,7 @@ class Services:
         state: The state of the tap, changed in place.
         started: When it began, in UTC.
         user_agent: The ``User-Agent`` of every request.
-        baton: What a stream holds while it works.
+        writer: The lock that a stream holds while it works.
         reached: Whether Apollo has answered anything.
         trial: Whether the run only tries the connection: then nothing is bought.
         discovering: Whether the run only discovers: then nothing is waited for.
@@ -72,7 +72,7 @@ class Services:
         """
         self.started = started
         self.user_agent = user_agent
-        self.baton = Baton()
+        self.writer = WriterLock()
         self.reached = False
         self.trial = False
         self.discovering = False
@@ -129,9 +129,9 @@ class Services:
         self.logger.info("%s waits for its rate limit until %s UTC.", endpoint, f"{until:%H:%M:%S}")
 
     @functools.cached_property
-    def lanes(self) -> Lanes:
+    def slots(self) -> PrioritySemaphore:
         """What bounds the requests in flight."""
-        return Lanes(self.config["max_concurrent_requests"])
+        return PrioritySemaphore(self.config["max_concurrent_requests"])
 
     @functools.cached_property
     def report(self) -> SyncReport:
@@ -166,7 +166,7 @@ class Services:
         Raises:
             SettingsError: The file of the tokens cannot be used.
         """
-        _ = self.session, self.authenticator, self.limiter, self.lanes, self.report
+        _ = self.session, self.authenticator, self.limiter, self.slots, self.report
 
     def lookup(self, stream: type, read: Callable[[], list[Record]]) -> list[Record]:
         """Return the rows of a small stream that others need, read once however many ask.
@@ -185,5 +185,5 @@ class Services:
                 rows.set_result(read())
             except BaseException as error:  # noqa: BLE001
                 rows.set_exception(error)
-        with self.baton.laid_down():
+        with self.writer.released():
             return rows.result()

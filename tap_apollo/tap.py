@@ -242,7 +242,7 @@ class TapApollo(CommandTap):
         self.services.prepare()
         try:
             side_by_side(
-                [functools.partial(self._sync_in_turn, group) for group in groups if group], self.services.baton
+                [functools.partial(self._sync_in_turn, group) for group in groups if group], self.services.writer
             )
         finally:
             try:
@@ -274,7 +274,7 @@ class TapApollo(CommandTap):
     @override
     def stopped_by(self, signum: int) -> None:
         # Whoever works may be held up by the target: then the last STATE stands.
-        if not self.services.baton.drop(patience=PATIENCE):
+        if not self.services.writer.close(patience=PATIENCE):
             os._exit(128 + signum)
         if self.services.has_ledger:
             self.services.ledger.write_to(self.state)

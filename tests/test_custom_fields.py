@@ -93,11 +93,11 @@ def test_a_value_of_another_type_is_null_and_said_and_one_of_no_field_is_left_ou
     labels = CustomFieldLabels([field(1, "Score", "number"), field(2, "Odd", "novelty")], "contact")
     values = {f"{1:024x}": "many", f"{2:024x}": {"deep": 1}, "unknown": 3}
     assert labels.resolve(values) == {"score": None, "odd": '{"deep": 1}'}
-    (news,) = labels.news()
+    (news,) = labels.warnings()
     assert news.startswith(
         "a value of `custom_fields.score` is not a number; it is loaded as null, and as it came in `ty"
     )
-    assert labels.news() == []
+    assert labels.warnings() == []
 
 
 def test_they_come_by_name_typed_and_with_the_options_named(whole: Sync) -> None:

@@ -214,8 +214,8 @@ def test_what_lasts_fails_one_stream_and_the_next_run_completes_it(
     assert not set(reader.keys(run)) - reader.all_keys()
     assert nothing_secret(reader.sandbox, told(caplog, run))
     tries = 1 if fault == "redirect" else MAX_TRIES
-    lanes = 4  # pages that were asked for ahead fail as well
-    assert reader.sandbox.ledger.as_dict()["requests"][reader.action] <= after + lanes * tries
+    slots = 4  # pages that were asked for ahead fail as well
+    assert reader.sandbox.ledger.as_dict()["requests"][reader.action] <= after + slots * tries
 
     reader.sandbox.faults.clear()
     again = reader.read(state=run.state)

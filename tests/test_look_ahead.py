@@ -181,9 +181,9 @@ def requests(sandbox: Sandbox, stream: str) -> int:
     return int(sandbox.ledger.as_dict()["requests"].get(ACTIONS[stream], 0))
 
 
-def read(sandbox: Sandbox, stream: str, lanes: int = 4, **settings: Any) -> Any:
+def read(sandbox: Sandbox, stream: str, slots: int = 4, **settings: Any) -> Any:
     more = {"custom_fields": "raw", **PEOPLE, **settings}
-    return sync(sandbox, stream, max_concurrent_requests=lanes, **more)
+    return sync(sandbox, stream, max_concurrent_requests=slots, **more)
 
 
 @pytest.mark.parametrize("stream", ACTIONS)
@@ -301,7 +301,7 @@ def test_a_stream_that_fails_leaves_a_state_before_the_pages_asked_for(own: Sand
     assert len({*run.ids("tasks"), *again.ids("tasks")}) == 620
 
 
-def test_streams_share_the_lanes(own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_share_the_slots(own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(monkeypatch, 4)
     run = sync(own, "contacts", "accounts", "tasks", "calls", max_concurrent_requests=4, custom_fields="raw")
     assert run.error is None

@@ -109,13 +109,13 @@ class TestRenewing:
         assert renewals(own) == 0
         assert not file.exists()
 
-    @pytest.mark.parametrize("lanes", [1, 4])
+    @pytest.mark.parametrize("slots", [1, 4])
     def test_a_token_that_expires_in_the_middle_is_renewed_once_and_the_run_completes(
         self,
         own: Sandbox,
         file: Path,
         seconds: Seconds,
-        lanes: int,
+        slots: int,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         send = requests.Session.send
@@ -128,7 +128,7 @@ class TestRenewing:
             return send(session, request, **options)
 
         monkeypatch.setattr(requests.Session, "send", passing)
-        config = app(own, file, access_token=own.settings.access_token, max_concurrent_requests=lanes)
+        config = app(own, file, access_token=own.settings.access_token, max_concurrent_requests=slots)
         run = sync_with(config, ["contacts", "users"])
         assert run.error is None
         assert {*run.ids("contacts")} == {*own.world.contacts.ids}

@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from apollo_sandbox import Sandbox, Settings
-from tap_apollo.api.concurrency import Baton, Lanes, StoppedError, side_by_side
+from tap_apollo.api.concurrency import PrioritySemaphore, StoppedError, WriterLock, side_by_side
 from tap_apollo.api.errors import MAX_TRIES, CredentialsError
 from tap_apollo.tap import TapApollo
 from tests import pace
@@ -46,38 +46,38 @@ def in_threads(*jobs: Callable[[], None]) -> None:
         assert not thread.is_alive()
 
 
-class TestBaton:
+class TestWriterLock:
     def test_one_works_at_a_time(self) -> None:
-        baton, working, most = Baton(), list[int](), list[int]()
+        writer, working, most = WriterLock(), list[int](), list[int]()
 
         def job() -> None:
-            with baton.held():
+            with writer.held():
                 for _ in range(50):
                     working.append(1)
                     most.append(len(working))
                     time.sleep(0)
                     working.pop()
-                    with baton.laid_down():
+                    with writer.released():
                         time.sleep(0)
 
         in_threads(*[job] * 6)
         assert {*most} == {1}
 
-    def test_laid_down_it_lets_others_work_and_is_taken_again(self) -> None:
-        baton, met = Baton(), threading.Event()
+    def test_released_it_lets_others_work_and_is_taken_again(self) -> None:
+        writer, met = WriterLock(), threading.Event()
         order: list[str] = []
 
         def waiting() -> None:
-            with baton.held():
+            with writer.held():
                 order.append("first")
-                with baton.laid_down():
+                with writer.released():
                     assert met.wait(10)
                 order.append("last")
 
         def other() -> None:
             while not order:
                 time.sleep(0.001)
-            with baton.held():
+            with writer.held():
                 order.append("between")
                 met.set()
                 time.sleep(0.05)
@@ -87,31 +87,31 @@ class TestBaton:
         assert order == ["first", "between", "still", "last"]
 
     def test_is_taken_again_after_an_error_while_it_lay(self) -> None:
-        baton = Baton()
-        with baton.held():
-            with pytest.raises(OSError, match="reset"), baton.laid_down():
+        writer = WriterLock()
+        with writer.held():
+            with pytest.raises(OSError, match="reset"), writer.released():
                 raise OSError("reset")
-            assert baton.is_mine
-        with baton.held():
+            assert writer.is_mine
+        with writer.held():
             pass
 
     def test_does_not_concern_who_never_took_it(self) -> None:
-        baton = Baton()
-        with baton.laid_down():
-            assert not baton.is_mine
-        baton.drop()
-        with baton.laid_down():
+        writer = WriterLock()
+        with writer.released():
+            assert not writer.is_mine
+        writer.close()
+        with writer.released():
             pass
 
     def test_dropped_nobody_goes_on(self) -> None:
-        baton, lying, dropped = Baton(), threading.Barrier(4), threading.Event()
+        writer, lying, dropped = WriterLock(), threading.Barrier(4), threading.Event()
         went_on: list[int] = []
         stopped: list[int] = []
 
         def job() -> None:
             try:
-                with baton.held():
-                    with baton.laid_down():
+                with writer.held():
+                    with writer.released():
                         lying.wait(10)
                         assert dropped.wait(10)
                     went_on.append(1)
@@ -120,42 +120,42 @@ class TestBaton:
 
         def dropping() -> None:
             lying.wait(10)
-            baton.drop()
+            writer.close()
             dropped.set()
 
         in_threads(job, job, job, dropping)
         assert (went_on, stopped) == ([], [1, 1, 1])
-        with pytest.raises(StoppedError), baton.held():
+        with pytest.raises(StoppedError), writer.held():
             raise AssertionError("the run is over")
 
     def test_to_drop_it_waits_for_who_works(self) -> None:
-        baton, works = Baton(), threading.Event()
+        writer, works = WriterLock(), threading.Event()
         order: list[str] = []
 
         def working() -> None:
-            with baton.held():
+            with writer.held():
                 works.set()
                 time.sleep(0.05)
                 order.append("record written")
 
         def dropping() -> None:
             works.wait(10)
-            baton.drop()
+            writer.close()
             order.append("state written")
 
         in_threads(working, dropping)
         assert order == ["record written", "state written"]
 
 
-class TestLanes:
+class TestPrioritySemaphore:
     @pytest.mark.parametrize("count", [1, 3])
     def test_bound_what_is_in_flight(self, count: int) -> None:
-        lanes, lock, full = Lanes(count), threading.Lock(), threading.Event()
+        slots, lock, full = PrioritySemaphore(count), threading.Lock(), threading.Event()
         flying, most = list[int](), list[int]()
 
         def send() -> None:
             for _ in range(20):
-                with lanes.lane(0):
+                with slots.slot(0):
                     with lock:
                         flying.append(1)
                         most.append(len(flying))
@@ -170,19 +170,19 @@ class TestLanes:
         assert max(most) == count
 
     def test_go_to_the_first_stream_first_and_else_in_turn(self) -> None:
-        lanes = Lanes(1)
+        slots = PrioritySemaphore(1)
         order: list[tuple[int, int]] = []
         threads: list[threading.Thread] = []
 
         def send(priority: int, number: int) -> None:
-            with lanes.lane(priority):
+            with slots.slot(priority):
                 order.append((priority, number))
 
-        with lanes.lane(9):
+        with slots.slot(9):
             for number, priority in enumerate([2, 1, 0, 2, 0, 1]):
                 threads.append(threading.Thread(target=send, args=(priority, number)))
                 threads[-1].start()
-                while len(lanes._waiting) <= number:
+                while len(slots._waiting) <= number:
                     time.sleep(0.001)
         for thread in threads:
             thread.join(10)
@@ -190,24 +190,24 @@ class TestLanes:
         assert len(order) == 6
 
     def test_are_given_back_after_an_error(self) -> None:
-        lanes = Lanes(1)
+        slots = PrioritySemaphore(1)
         for _ in range(3):
-            with pytest.raises(OSError, match="reset"), lanes.lane(0):
+            with pytest.raises(OSError, match="reset"), slots.slot(0):
                 raise OSError("reset")
 
     def test_one_is_alone_until_apollo_has_answered(self) -> None:
-        lanes, lock = Lanes(4), threading.Lock()
+        slots, lock = PrioritySemaphore(4), threading.Lock()
         trying, most = list[int](), list[int]()
 
         def send() -> None:
-            with lanes.alone_at_first():
+            with slots.alone_at_first():
                 with lock:
                     trying.append(1)
-                    if not lanes._answered:
+                    if not slots._answered:
                         most.append(len(trying))
                 time.sleep(0.01)
                 if len(most) == 3:
-                    lanes.answered()
+                    slots.answered()
                 with lock:
                     trying.pop()
 
@@ -218,17 +218,17 @@ class TestLanes:
 class TestRun:
     def test_runs_all(self) -> None:
         done: list[int] = []
-        side_by_side([lambda number=number: done.append(number) for number in range(9)], Baton())  # type: ignore[misc]
+        side_by_side([lambda number=number: done.append(number) for number in range(9)], WriterLock())  # type: ignore[misc]
         assert sorted(done) == list(range(9))
 
     def test_raises_what_one_raises_and_the_others_stop_where_they_wait(self) -> None:
-        baton, over = Baton(), threading.Event()
+        writer, over = WriterLock(), threading.Event()
         stopped: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
         def waits() -> None:
             went_on = False
             try:
-                with baton.laid_down():
+                with writer.released():
                     over.wait(10)
                 went_on = True
             finally:
@@ -238,15 +238,15 @@ class TestRun:
             raise BrokenPipeError
 
         with pytest.raises(BrokenPipeError):
-            side_by_side([waits, waits, fails], baton)
+            side_by_side([waits, waits, fails], writer)
         over.set()
         assert [stopped.get(timeout=10), stopped.get(timeout=10)] == [True, True]
 
     def test_does_not_wait_for_who_waits_an_hour(self) -> None:
-        baton, hour, ended = Baton(), threading.Event(), threading.Event()
+        writer, hour, ended = WriterLock(), threading.Event(), threading.Event()
 
         def waits() -> None:
-            with contextlib.suppress(StoppedError), baton.laid_down():
+            with contextlib.suppress(StoppedError), writer.released():
                 hour.wait(pace.PATIENCE)
             ended.set()
 
@@ -254,7 +254,7 @@ class TestRun:
             raise ValueError("over")
 
         with pytest.raises(ValueError, match="over"):
-            side_by_side([waits, fails], baton)
+            side_by_side([waits, fails], writer)
         assert not ended.is_set()
         hour.set()
 
@@ -303,16 +303,16 @@ def team() -> Iterator[Sandbox]:
 
 
 class TestMessages:
-    @pytest.mark.parametrize("lanes", [1, 2, 4])
+    @pytest.mark.parametrize("slots", [1, 2, 4])
     def test_come_in_legal_order_and_never_more_requests_than_allowed(
-        self, team: Sandbox, lanes: int, monkeypatch: pytest.MonkeyPatch
+        self, team: Sandbox, slots: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         team.reset()
-        gate = pace.Gate(monkeypatch, lanes)
-        whole = sync(team, max_concurrent_requests=lanes)
+        gate = pace.Gate(monkeypatch, slots)
+        whole = sync(team, max_concurrent_requests=slots)
         assert whole.error is None
         assert legal(whole.messages)
-        assert gate.most == lanes
+        assert gate.most == slots
         assert {name: len(whole.records[name]) for name in SIZES} == SIZES
         streams = [message["stream"] for message in whole.messages if message["type"] == "RECORD"]
         assert len(streams) > len({*streams})

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_apollo import schemas
-from tap_apollo.singer.conform import PLACEHOLDER_EMAIL, RecordShaper, timestamp
+from tap_apollo.singer.conform import PLACEHOLDER_EMAIL, RecordConformer, timestamp
 from tap_apollo.streams import STREAMS
 
 SCHEMA: dict[str, Any] = {
@@ -73,9 +73,9 @@ SCHEMA: dict[str, Any] = {
     ],
 )
 def test_what_apollo_sends_becomes_the_type_of_its_column(given_: dict[str, Any], wanted: dict[str, Any]) -> None:
-    shape = RecordShaper(SCHEMA)
+    shape = RecordConformer(SCHEMA)
     assert shape(given_) == {"_unknown": None, **wanted}
-    assert shape.news() == []
+    assert shape.warnings() == []
 
 
 @pytest.mark.parametrize(
@@ -97,22 +97,22 @@ def test_what_apollo_sends_becomes_the_type_of_its_column(given_: dict[str, Any]
     ],
 )
 def test_a_value_of_another_type_is_null_and_said_once(given_: dict[str, Any], what: str) -> None:
-    shape = RecordShaper(SCHEMA)
+    shape = RecordConformer(SCHEMA)
     for _ in range(2):
         jsonschema.validate(shape(given_), SCHEMA)
-    assert shape.news() == [f"a value of {what}; it is loaded as null"]
-    assert shape.news() == []
+    assert shape.warnings() == [f"a value of {what}; it is loaded as null"]
+    assert shape.warnings() == []
 
 
 def test_an_unknown_property_is_kept_and_said_once() -> None:
-    shape = RecordShaper(SCHEMA)
+    shape = RecordConformer(SCHEMA)
     assert shape({"id": "1", "novelty": {"deep": [1]}, "other": None}) == {
         "id": "1",
         "_unknown": {"novelty": {"deep": [1]}, "other": None},
     }
     assert shape({"id": "2", "novelty": "y"}) == {"id": "2", "_unknown": {"novelty": "y"}}
     assert shape({"id": "3"}) == {"id": "3", "_unknown": None}
-    assert [line.split(" is ")[0] for line in shape.news()] == ["property `novelty`", "property `other`"]
+    assert [line.split(" is ")[0] for line in shape.warnings()] == ["property `novelty`", "property `other`"]
 
 
 @given(st.datetimes(timezones=st.just(datetime.timezone.utc)), st.datetimes(timezones=st.just(datetime.timezone.utc)))
@@ -137,7 +137,7 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from([*SCHEMA["properties"], "token", "novelty"]), JSON))
 def test_whatever_comes_the_row_fits_the_schema(record: dict[str, Any]) -> None:
     record["id"] = "1"
-    shaped = RecordShaper(SCHEMA)(record)
+    shaped = RecordConformer(SCHEMA)(record)
     jsonschema.validate(json.loads(json.dumps(shaped, allow_nan=False)), SCHEMA)
     assert shaped.keys() <= SCHEMA["properties"].keys()
 

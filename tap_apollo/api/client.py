@@ -91,12 +91,12 @@ class Client:
             requests.RequestException: There is no answer.
         """
         services = self._services
-        with services.baton.laid_down(), services.lanes.alone_at_first():
+        with services.writer.released(), services.slots.alone_at_first():
             try:
                 return self.retrying(self._paid, call.stream)(self._prepared(call), call)
             except (RetriableAPIError, requests.RequestException) as error:
                 if services.reached or not never_connected(error):
-                    services.lanes.answered()  # somebody is there: let the other streams try
+                    services.slots.answered()  # somebody is there: let the other streams try
                     raise
                 services.report.fatal = ApolloError(
                     f"Apollo cannot be reached at {self._address}: check `api_url` and the network.",
@@ -165,7 +165,7 @@ class Client:
         services = self._services
         with services.ledger.reserved(call.stream, call.worst) as receipt:
             receipt.credits = 0
-            with services.baton.held():
+            with services.writer.held():
                 services.write_state()  # in which this try is booked at its worst: a kill is counted, too
             receipt.credits = call.worst
             try:
@@ -212,7 +212,7 @@ class Client:
         """Send a request as soon as there is room for it, again if it is refused for the rate limit."""
         services, path = self._services, call.endpoint.path
         for _ in range(MAX_REFUSALS):
-            with services.limiter.request(path) as ticket, services.lanes.lane(call.priority):
+            with services.limiter.request(path) as ticket, services.slots.slot(call.priority):
                 if services.report.fatal:
                     raise services.report.fatal
                 services.limiter.sending(path, ticket)
@@ -222,13 +222,13 @@ class Client:
                 try:
                     raise_for_reply(response, path, call.endpoint.remedy, services.credential)
                 except RateLimitedError:
-                    services.lanes.answered()
+                    services.slots.answered()
                 except CredentialsError as error:
                     if not services.authenticator.renewable:
                         services.report.fatal = error  # before anybody else sends a request with them
                     raise
                 else:
-                    services.lanes.answered()
+                    services.slots.answered()
                     return response
         raise PassingError(
             f"Apollo refused {path} for its rate limit {MAX_REFUSALS} times in a row: another client of the "

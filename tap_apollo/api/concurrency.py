@@ -1,9 +1,9 @@
 """Several streams at once: one of them works at a time, the others wait for Apollo.
 
-A stream holds the baton while it shapes records, writes messages and changes the state, and lays it down while it waits
-for a reply or a rate window. So messages and states are written by one thread at a time and in legal order, without a
-lock in any stream. Requests are sent from where they arise, as many at once as the setting allows, and where they
-compete the stream that comes first goes first: one stream runs as fast as it can, and the next fills the gaps.
+A stream holds the writer lock while it conforms records, writes messages and changes the state. It releases the lock
+while it waits for a reply or a rate window. So one thread at a time writes messages and states, in legal order,
+without a lock in any stream. Requests are sent from where they arise, as many at once as the setting allows. Where
+they compete, the stream that comes first goes first: one stream runs as fast as it can, and the next fills the gaps.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ class StoppedError(BaseException):
     """The run is over: raised in a thread that wants to go on."""
 
 
-class Baton:
-    """What a thread holds while it works. Threads that never took it are not concerned."""
+class WriterLock:
+    """A lock that a thread holds while it works and releases while it waits.
+
+    Threads that never took it are not concerned.
+    """
 
     def __init__(self) -> None:
         """Let nobody hold it."""
-        self._lock = threading.RLock()  # a signal may come while the main thread drops it
+        self._lock = threading.RLock()  # a signal may come while the main thread closes it
         self._holder: int | None = None
-        self._dropped = False
+        self._closed = False
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -40,10 +43,10 @@ class Baton:
             yield
         finally:
             if self.is_mine:
-                self._lay_down()
+                self._release()
 
     @contextlib.contextmanager
-    def laid_down(self) -> Iterator[None]:
+    def released(self) -> Iterator[None]:
         """Wait for something, while others work.
 
         Raises:
@@ -52,8 +55,8 @@ class Baton:
         if not self.is_mine:
             yield
             return
-        self._lay_down()
-        if self._dropped:
+        self._release()
+        if self._closed:
             raise StoppedError
         try:
             yield
@@ -67,7 +70,7 @@ class Baton:
         else:
             self._take()
 
-    def drop(self, patience: float = -1) -> bool:
+    def close(self, patience: float = -1) -> bool:
         """End the run: whoever works comes to where he would wait, and nobody goes on from there.
 
         Args:
@@ -76,7 +79,7 @@ class Baton:
         Returns:
             Whether nobody works any more.
         """
-        self._dropped = True
+        self._closed = True
         if self.is_mine:
             return True
         if free := self._lock.acquire(timeout=patience):
@@ -90,18 +93,18 @@ class Baton:
 
     def _take(self) -> None:
         self._lock.acquire()
-        if self._dropped:
+        if self._closed:
             self._lock.release()
             raise StoppedError
         self._holder = threading.get_ident()
 
-    def _lay_down(self) -> None:
+    def _release(self) -> None:
         self._holder = None
         self._lock.release()
 
 
-class Lanes:
-    """Lets some requests be in flight at once, those of the first stream first."""
+class PrioritySemaphore:
+    """A semaphore with an order: so many requests may be in flight at once, those of the first stream first."""
 
     def __init__(self, count: int) -> None:
         """Take the most requests in flight."""
@@ -113,8 +116,8 @@ class Lanes:
         self._answered = False
 
     @contextlib.contextmanager
-    def lane(self, priority: int) -> Iterator[None]:
-        """Wait for a lane and keep it.
+    def slot(self, priority: int) -> Iterator[None]:
+        """Wait for a free slot and keep it.
 
         Args:
             priority: Who goes first among those that wait: the lowest.
@@ -154,7 +157,7 @@ class Lanes:
             self._changed.notify_all()
 
 
-def side_by_side(jobs: Sequence[Callable[[], None]], baton: Baton) -> None:
+def side_by_side(jobs: Sequence[Callable[[], None]], writer: WriterLock) -> None:
     """Run jobs side by side until all are done, or one fails.
 
     Raises:
@@ -165,7 +168,7 @@ def side_by_side(jobs: Sequence[Callable[[], None]], baton: Baton) -> None:
     def work(job: Callable[[], None]) -> None:
         failure: BaseException | None = None
         try:
-            with baton.held():
+            with writer.held():
                 job()
         except StoppedError:
             pass
@@ -180,4 +183,4 @@ def side_by_side(jobs: Sequence[Callable[[], None]], baton: Baton) -> None:
             if failure := ended.get():
                 raise failure
     finally:
-        baton.drop()
+        writer.close()

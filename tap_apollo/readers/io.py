@@ -176,7 +176,7 @@ class StreamIO:
         if coming is None:
             return self.endpoint.page(self.ask(self.endpoint.page_parameters(request)))
         self._count()
-        with self.services.baton.laid_down():
+        with self.services.writer.released():
             reply = coming.result()
         return self.endpoint.page(reply)
 

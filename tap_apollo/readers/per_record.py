@@ -23,7 +23,7 @@ from tap_apollo.readers.io import name_of
 from tap_apollo.readers.lists import WALK, as_walked
 from tap_apollo.readers.reader import Estimate, Reader
 from tap_apollo.report import counted
-from tap_apollo.singer.conform import RecordShaper, is_bookmark
+from tap_apollo.singer.conform import RecordConformer, is_bookmark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
@@ -120,7 +120,7 @@ class PerRecord(Reader):
         """Return what gives the key that a record is remembered by: but for those asked once, it changes with it."""
         if self._once:
             return lambda record: str(record["id"])
-        conform = RecordShaper(schemas.annotated(parent.name))
+        conform = RecordConformer(schemas.annotated(parent.name))
         return lambda record: digest(conform(record))
 
     def remembers_all_of(self, parent: StreamIO) -> bool:

@@ -177,7 +177,7 @@ class Buying:
             self.io.orders -= 1
             raise
         finally:
-            if services.baton.is_mine:  # or else the run has ended, and the state is not to be touched
+            if services.writer.is_mine:  # or else the run has ended, and the state is not to be touched
                 self.ledger.write_to(services.state)
 
     def stop(self, limit: str) -> None:

@@ -1,7 +1,7 @@
 """From Apollo's rows to rows of one type each, as the stream's schema says.
 
 Apollo mixes timestamp formats, leaves keys out, writes "loading" where a number will be and a made-up address where
-an e-mail was not revealed. ``RecordShaper`` is compiled once from a schema and then applied to every record.
+an e-mail was not revealed. ``RecordConformer`` is compiled once from a schema and then applied to every record.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Convert = Callable[[Any], Any]
 
     #: The type whose values stay as they are, and what converts those of others, null excepted.
-    Shape = tuple[type | None, Convert]
+    Conversion = tuple[type | None, Convert]
 
 #: What Apollo sends in place of an address that the team has not revealed.
 PLACEHOLDER_EMAIL = "email_not_unlocked@domain.com"
@@ -109,19 +109,19 @@ class Conformed:
 
     def __init__(self, conform: Conform, stream: ApolloStream) -> None:
         """Compile the schema."""
-        self._shape = RecordShaper(schemas.annotated(stream.name), always=stream.replication_key)
+        self._conform = RecordConformer(schemas.annotated(stream.name), always=stream.replication_key)
         self._then = conform.then
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row as it goes to the warehouse."""
-        record = self._shape(row)
+        record = self._conform(row)
         if self._then:
             self._then(record)
         return record
 
     def warnings(self) -> list[str]:
         """Return, once each, what is to be said of values since the last call."""
-        return self._shape.news()
+        return self._conform.warnings()
 
     def learned(self) -> dict[str, dict[str, Any]]:
         """Return what the SCHEMA has beside what the tap ships: the properties of columns that are objects.
@@ -132,8 +132,8 @@ class Conformed:
         return {}
 
 
-class RecordShaper:
-    """Shapes records as a schema says, and remembers what it could not keep as it came."""
+class RecordConformer:
+    """Conforms records as a schema says, and remembers what it could not keep as it came."""
 
     def __init__(self, schema: Mapping[str, Any], always: str | None = None) -> None:
         """Compile a schema.
@@ -144,41 +144,41 @@ class RecordShaper:
                 property ``_unknown`` takes those that it does not know.
         """
         self._reported: set[str] = set()
-        self._news: list[str] = []
-        self._shapes = self._properties("", schema)
+        self._warnings: list[str] = []
+        self._conversions = self._properties("", schema)
         self._left_out = frozenset(schema.get(LEFT_OUT, ()))
-        self._rest: dict[str, Any] = {name: None for name in (UNKNOWN, always) if name in self._shapes}
+        self._rest: dict[str, Any] = {name: None for name in (UNKNOWN, always) if name in self._conversions}
 
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the record with the schema's properties only, each of its type or null."""
-        shapes, shaped = self._shapes, self._rest.copy()
+        conversions, conformed = self._conversions, self._rest.copy()
         for name, value in record.items():
-            if name in shapes:
-                kind, convert = shapes[name]
-                shaped[name] = value if value is None or type(value) is kind else convert(value)
+            if name in conversions:
+                kind, convert = conversions[name]
+                conformed[name] = value if value is None or type(value) is kind else convert(value)
             elif name not in self._left_out:
-                self._keep(name, value, shaped)
-        return shaped
+                self._keep(name, value, conformed)
+        return conformed
 
-    def news(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """Return, once each, what is new since the last call: unknown properties and values of another type."""
-        if not self._news:
-            return self._news
-        news, self._news = self._news, []
-        return news
+        if not self._warnings:
+            return self._warnings
+        warnings, self._warnings = self._warnings, []
+        return warnings
 
-    def _keep(self, name: str, value: Any, shaped: dict[str, Any]) -> None:
+    def _keep(self, name: str, value: Any, conformed: dict[str, Any]) -> None:
         """Put a property that the schema does not know where none is lost."""
-        shaped[UNKNOWN] = {**(shaped.get(UNKNOWN) or {}), name: value}
+        conformed[UNKNOWN] = {**(conformed.get(UNKNOWN) or {}), name: value}
         if name not in self._reported:
             self._reported.add(name)
-            self._news.append(f"property `{name}` is not in the schema; it stands in `{UNKNOWN}`")
+            self._warnings.append(f"property `{name}` is not in the schema; it stands in `{UNKNOWN}`")
 
-    def _properties(self, path: str, schema: Mapping[str, Any]) -> dict[str, Shape]:
+    def _properties(self, path: str, schema: Mapping[str, Any]) -> dict[str, Conversion]:
         return {name: self._property(f"{path}{name}", node) for name, node in schema.get("properties", {}).items()}
 
-    def _property(self, path: str, schema: Mapping[str, Any]) -> Shape:
-        """Return what shapes the values of one property."""
+    def _property(self, path: str, schema: Mapping[str, Any]) -> Conversion:
+        """Return what conforms the values of one property."""
         kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
         kind = next(name for name in kinds if name != "null")
         plain: type | None = None
@@ -191,20 +191,20 @@ class RecordShaper:
             if plain is str and "mail" in path:  # where the placeholder may stand
                 plain = None
 
-        def shape(value: Any) -> Any:
+        def conform(value: Any) -> Any:
             try:
                 return convert(value)
             except (OverflowError, TypeError, ValueError):
                 if path not in self._reported:
                     self._reported.add(path)
                     expected = KINDS[schema.get("format", kind)]
-                    self._news.append(f"a value of `{path}` is not {expected}; it is loaded as null")
+                    self._warnings.append(f"a value of `{path}` is not {expected}; it is loaded as null")
                 return None
 
-        return plain, shape
+        return plain, conform
 
 
-def _object(shapes: Mapping[str, Shape], left_out: frozenset[str]) -> Convert:
+def _object(conversions: Mapping[str, Conversion], left_out: frozenset[str]) -> Convert:
     def convert(value: Any) -> dict[str, Any]:
         if value == []:  # an empty map, as Apollo writes it in places
             return {}
@@ -212,8 +212,8 @@ def _object(shapes: Mapping[str, Shape], left_out: frozenset[str]) -> Convert:
             raise TypeError
         converted = {}
         for name, item in value.items():
-            if name in shapes:
-                kind, convert = shapes[name]
+            if name in conversions:
+                kind, convert = conversions[name]
                 converted[name] = item if item is None or type(item) is kind else convert(item)
             elif name not in left_out:  # unknown ones are kept: the object lands in one semi-structured column
                 converted[name] = item
@@ -222,7 +222,7 @@ def _object(shapes: Mapping[str, Shape], left_out: frozenset[str]) -> Convert:
     return convert
 
 
-def _array(item: Shape) -> Convert:
+def _array(item: Conversion) -> Convert:
     kind, convert = item
 
     def convert_all(value: Any) -> list[Any]:
@@ -278,7 +278,7 @@ def _date(value: Any) -> str | None:
     return timestamp(value)[:10] if value else None
 
 
-_SCALARS: dict[str, Shape] = {
+_SCALARS: dict[str, Conversion] = {
     "string": (str, _string),
     "number": (None, _number),
     "integer": (int, _integer),

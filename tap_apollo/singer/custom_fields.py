@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from tap_apollo.api.errors import ForbiddenError
-from tap_apollo.singer.conform import Conform, Conformed, RecordShaper
+from tap_apollo.singer.conform import Conform, Conformed, RecordConformer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -52,7 +52,7 @@ class CustomFieldLabels:
         self._options = {option["id"]: option.get("name") or option["id"] for option in options}
         types = {field["id"]: _TYPES.get(field.get("type") or "", _TEXT) for field in fields}
         columns = {name: types[field] for field, name in self._names.items()}
-        self._shape = RecordShaper({"properties": {"custom_fields": {"type": "object", "properties": columns}}})
+        self._conform = RecordConformer({"properties": {"custom_fields": {"type": "object", "properties": columns}}})
         self.properties = {
             self._names[field["id"]]: {
                 **types[field["id"]],
@@ -68,12 +68,12 @@ class CustomFieldLabels:
         A value whose field is not defined is left to ``typed_custom_fields``.
         """
         known = {self._names[field]: value for field, value in values.items() if field in self._names}
-        typed = self._shape({"custom_fields": known})["custom_fields"]
+        typed = self._conform({"custom_fields": known})["custom_fields"]
         return {name: self._named(value) for name, value in typed.items()}
 
-    def news(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """Return, once each, what was lost since the last call: values of another type than their field."""
-        return [f"{line}, and as it came in `typed_custom_fields`" for line in self._shape.news()]
+        return [f"{line}, and as it came in `typed_custom_fields`" for line in self._conform.warnings()]
 
     def _named(self, value: Any) -> Any:
         if not isinstance(value, list):
@@ -167,7 +167,7 @@ class _WithCustomFields(Conformed):
 
     @override
     def warnings(self) -> list[str]:
-        return [*super().warnings(), *(self._labels.news() if self._labels else ())]
+        return [*super().warnings(), *(self._labels.warnings() if self._labels else ())]
 
     def _known(self) -> CustomFieldLabels | None:
         """Return the names of the custom fields, or None where they may not be read, which is said."""

@@ -115,7 +115,7 @@ class Exports(Purchase):
     def _download(self, export_id: str, io: StreamIO) -> list[Record] | None:
         """Return the rows of an export; None if it is not ready."""
         for seconds in self.patience:
-            with io.services.baton.laid_down():
+            with io.services.writer.released():
                 time.sleep(seconds)
             try:
                 reply = io.ask({}, export_id, endpoint=FIND_EXPORT)
@@ -123,7 +123,7 @@ class Exports(Purchase):
                 continue
             with FIND_EXPORT.parsing():
                 address = str(reply["redirect_url"])
-            with io.services.baton.laid_down():
+            with io.services.writer.released():
                 content = io.services.client.retrying(downloaded, io.name)(address, io.services.client.timeout)
             with FIND_EXPORT.parsing():
                 if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
