@@ -15,8 +15,8 @@ import hashlib
 import threading
 from typing import TYPE_CHECKING, Any
 
-from tap_apollo.report import counted
 from tap_apollo.singer.conform import timestamp
+from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

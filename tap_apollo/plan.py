@@ -13,8 +13,8 @@ from tap_apollo.api.errors import CredentialsError
 from tap_apollo.api.rate_limits import NAMES, seconds_for
 from tap_apollo.credits import LimitReachedError
 from tap_apollo.readers.derived import Derived
-from tap_apollo.report import counted
 from tap_apollo.streams import CREDIT_STREAMS
+from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -123,11 +123,6 @@ class SyncReport:
         self._logger.log(logging.ERROR if self._strict else logging.WARNING, message)
 
 
-def counted(number: int, unit: str, units: str | None = None) -> str:
-    """Return a number with what it counts, and its plural if that is irregular: ``1 request``, ``2,000 people``."""
-    return f"{number:,} {unit if number == 1 else units or f'{unit}s'}"
-
-
 def fault_of(error: BaseException) -> str:
     """Say where in the tap's own code something went wrong: module and line, and no value.
 

@@ -20,12 +20,12 @@ from tap_apollo.config import checks, settings
 from tap_apollo.credits import SPENDING, Ledger, Limits, Spending, read_meter
 from tap_apollo.plan import make_plan
 from tap_apollo.readers.io import StreamIO
-from tap_apollo.report import counted
 from tap_apollo.services import Services
 from tap_apollo.singer.conform import is_bookmark
 from tap_apollo.singer.messages import BlockWriter
 from tap_apollo.streams import CREDIT_STREAMS, PAGED, REFRESHED, STREAMS
 from tap_apollo.streams.workspace import CreditUsageStats
+from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
     from singer_sdk import Stream

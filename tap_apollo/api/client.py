@@ -23,7 +23,7 @@ from tap_apollo.api.errors import (
     refused_for,
 )
 from tap_apollo.api.rate_limits import WaitTooLongError
-from tap_apollo.report import counted
+from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from tap_apollo.report import counted
+from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

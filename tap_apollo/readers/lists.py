@@ -23,8 +23,8 @@ from tap_apollo.paging import (
 )
 from tap_apollo.readers.cursor import Cursor, Fleeting
 from tap_apollo.readers.reader import Estimate, Reader
-from tap_apollo.report import counted
 from tap_apollo.singer.conform import moment_of, timestamp
+from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -22,8 +22,8 @@ from tap_apollo.paging import ListWalk, digest
 from tap_apollo.readers.io import name_of
 from tap_apollo.readers.lists import WALK, as_walked
 from tap_apollo.readers.reader import Estimate, Reader
-from tap_apollo.report import counted
 from tap_apollo.singer.conform import RecordConformer, is_bookmark
+from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping

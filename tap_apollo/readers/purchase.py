@@ -20,8 +20,8 @@ from tap_apollo.credits import LimitReachedError, Price, Purchases
 from tap_apollo.readers.io import name_of
 from tap_apollo.readers.lists import as_walked
 from tap_apollo.readers.reader import Estimate, Reader
-from tap_apollo.report import counted
 from tap_apollo.singer.conform import now
+from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
     import datetime

@@ -16,8 +16,8 @@ from typing_extensions import override
 from tap_apollo import schemas, sdk
 from tap_apollo.readers.io import StreamIO
 from tap_apollo.readers.lists import Whole
-from tap_apollo.report import counted
 from tap_apollo.singer.conform import Conform
+from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,12 +15,12 @@ from tap_apollo.config.settings import PERSON_CLUES
 from tap_apollo.credits import PHONE_NUMBER, Price
 from tap_apollo.readers.purchase import Order, Purchase, Records, Wanted
 from tap_apollo.readers.reader import Estimate, Reader
-from tap_apollo.report import counted
 from tap_apollo.singer.conform import now
 from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.accounts import Accounts
 from tap_apollo.streams.contacts import Contacts
 from tap_apollo.streams.prospecting import People
+from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
