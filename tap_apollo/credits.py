@@ -16,12 +16,15 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from tap_apollo.singer.conform import timestamp
+from tap_apollo.singer.memory import encoded, expire
 from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from singer_sdk.helpers.types import TapState
+
+    from tap_apollo.singer.memory import ByDay, Spent
 
 #: What a revealed mobile number costs on top of its person (vendor's reference of people/bulk_match, measured).
 PHONE_NUMBER = 8
@@ -107,44 +110,37 @@ class Limits:
 
 
 class Spending:
-    """Credits spent per day, kept in the state, and the billing cycle as Apollo last gave it."""
+    """Credits spent per day and run, kept in the state, and the billing cycle as Apollo last gave it."""
 
-    def __init__(
-        self, state: Mapping[str, Any], today: Callable[[], datetime.date], meter: Meter | None = None
-    ) -> None:
+    def __init__(self, spent: Spent, run: str, today: Callable[[], datetime.date], meter: Meter | None = None) -> None:
         """Take up a state.
 
         Args:
-            state: What an earlier run left here, or an empty mapping.
+            spent: What earlier runs left, which is changed in place.
+            run: What tells this run from others.
             today: Tells the day on which to book, in UTC.
             meter: What Apollo says, if it does.
-
-        Raises:
-            ValueError: The state is not what an earlier run left.
         """
+        self._run = run
         self._today = today
-        self._cycle = state.get("cycle")
+        self._spent = spent
         if meter and meter.start and meter.end:
-            self._cycle = [meter.start.isoformat(), meter.end.isoformat()]
-        since = self._first_day(self._cycle, today())
-        days = {datetime.date.fromisoformat(day): spent for day, spent in state.get("days", {}).items()}
-        if not all(isinstance(spent, int) and spent >= 0 for spent in days.values()):
-            raise ValueError("its figures are no credits")
-        self._days = {f"{day}": spent for day, spent in days.items() if day >= since}
+            spent.cycle = meter.start, meter.end
+        expire(spent.days, self._first_day())
 
     def to_state(self, on_the_way: int = 0) -> dict[str, Any]:
         """Return what a later run takes up, as JSON, with credits that are not settled yet."""
-        days = dict(self._days)
+        state = encoded(self._spent)
         if on_the_way:
-            today = self._today().isoformat()
-            days[today] = days.get(today, 0) + on_the_way
-        return {"days": days, **({"cycle": self._cycle} if self._cycle else {})}
+            runs = state.setdefault("days", {}).setdefault(f"{self._today()}", {})
+            runs[self._run] = runs.get(self._run, 0) + on_the_way
+        return state
 
-    @staticmethod
-    def _first_day(cycle: Any, today: datetime.date) -> datetime.date:
+    def _first_day(self) -> datetime.date:
         """Return the first day that counts: of the cycle, or, of an unknown one, the earliest that it can have."""
-        if cycle is not None:
-            start, end = map(datetime.date.fromisoformat, cycle)
+        today = self._today()
+        if self._spent.cycle is not None:
+            start, end = self._spent.cycle
             if start <= today <= end:
                 return start
         return today - datetime.timedelta(days=LONGEST_CYCLE)
@@ -152,17 +148,21 @@ class Spending:
     @property
     def total(self) -> int:
         """Credits spent in the cycle."""
-        return sum(self._days.values())
+        return sum(max(0, sum(runs.values())) for runs in self._spent.days.values())
 
     def book(self, credits_spent: int) -> None:
         """Add to what was spent today."""
-        today = self._today().isoformat()
-        self._days[today] = self._days.get(today, 0) + credits_spent
+        if credits_spent:
+            self._add(self._today(), credits_spent)
 
     def take_back(self, credits_unspent: int, day: datetime.date) -> None:
         """Take what was booked too high off the day on which it was booked, if that still counts."""
-        if (booked := self._days.get(f"{day}")) is not None:
-            self._days[f"{day}"] = max(0, booked - credits_unspent)
+        if day in self._spent.days and credits_unspent:
+            self._add(day, -credits_unspent)
+
+    def _add(self, day: datetime.date, credits_spent: int) -> None:
+        runs = self._spent.days.setdefault(day, {})
+        runs[self._run] = runs.get(self._run, 0) + credits_spent
 
 
 class Ledger:
@@ -337,36 +337,39 @@ class Receipt:
 
 
 class Purchases:
-    """What was bought and when, in eight characters each: digests of 48 bits, one string per day.
+    """What was bought and when, in eight characters each: digests of 48 bits, one string per day and run.
 
     Among 100,000 purchases the chance that a record is taken for another and not bought is below 1 in 10,000.
     """
 
     _WIDTH = 8  # characters of base64 for six bytes
 
-    def __init__(self, state: dict[str, str], today: datetime.date, refresh_days: int | None = None) -> None:
-        """Take up a state, which is changed in place: what is older than the refresh age is forgotten.
+    def __init__(self, bought: ByDay[str], run: str, today: datetime.date, refresh_days: int | None = None) -> None:
+        """Take up a state; what is older than the refresh age is forgotten.
+
+        Of what was bought twice, the latest day counts, and the others are left out.
 
         Args:
-            state: What an earlier run left here, or an empty mapping.
+            bought: What earlier runs left, which is changed in place.
+            run: What tells this run from others.
             today: The day of new purchases, in UTC.
             refresh_days: After how many days a record may be bought again; None: never.
-
-        Raises:
-            AttributeError, TypeError, ValueError: The state is not what an earlier run left.
         """
-        self._state = state
+        self._bought = bought
+        self._run = run
         self._today = today
+        if refresh_days is not None:
+            expire(bought, today - datetime.timedelta(days=refresh_days - 1))
         self._when: dict[str, datetime.date] = {}
-        for text, digests in list(state.items()):
-            day = datetime.date.fromisoformat(text)
-            if len(digests) % self._WIDTH:
-                raise ValueError("a digest is cut off")
-            if refresh_days is not None and (today - day).days >= refresh_days:
-                del state[text]
-                continue
-            for start in range(0, len(digests), self._WIDTH):
-                self._when[digests[start : start + self._WIDTH]] = day
+        for day in sorted(bought, reverse=True):
+            for name, digests in [*bought[day].items()]:
+                new = [one for one in dict.fromkeys(self._cut(digests)) if one not in self._when]
+                self._when.update(dict.fromkeys(new, day))
+                bought[day][name] = "".join(new)
+                if not new:
+                    del bought[day][name]
+            if not bought[day]:
+                del bought[day]
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -383,19 +386,14 @@ class Purchases:
     def add(self, keys: Iterable[str], day: datetime.date | None = None) -> None:
         """Note what was bought today, or is bought up to a day."""
         day = day or self._today
-        for digest in map(_digest, keys):
-            before = self._when.get(digest)
-            if before is not None:
-                self._take_out(digest, f"{before}")
-            self._when[digest] = day
-            self._state[f"{day}"] = self._state.get(f"{day}", "") + digest
+        new = [one for one in dict.fromkeys(map(_digest, keys)) if self._when.get(one) != day]
+        if new:
+            self._when.update(dict.fromkeys(new, day))
+            runs = self._bought.setdefault(day, {})
+            runs[self._run] = runs.get(self._run, "") + "".join(new)
 
-    def _take_out(self, digest: str, day: str) -> None:
-        digests = self._state[day]
-        start = next(at for at in range(0, len(digests), self._WIDTH) if digests.startswith(digest, at))
-        self._state[day] = digests[:start] + digests[start + self._WIDTH :]
-        if not self._state[day]:
-            del self._state[day]
+    def _cut(self, digests: str) -> list[str]:
+        return [digests[start : start + self._WIDTH] for start in range(0, len(digests), self._WIDTH)]
 
 
 def _digest(key: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import secrets
 from concurrent.futures import Future
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ class Services:
         client: What asks Apollo.
         state: The state of the tap, changed in place.
         started: When it began, in UTC.
+        run: What tells it from other runs of a day, in the state.
         user_agent: The ``User-Agent`` of every request.
         writer: The lock that a stream holds while it works.
         reached: Whether Apollo has answered anything.
@@ -71,6 +73,7 @@ class Services:
             open_ledger: Opens the ledger, once a stream asks for it: that takes a request, which is free.
         """
         self.started = started
+        self.run = f"{started:%H%M%S}-{secrets.token_hex(2)}"
         self.user_agent = user_agent
         self.writer = WriterLock()
         self.reached = False

@@ -21,7 +21,7 @@ from tap_apollo.credits import SPENDING, Ledger, Limits, Spending, read_meter
 from tap_apollo.plan import make_plan
 from tap_apollo.readers.io import StreamIO
 from tap_apollo.services import Services
-from tap_apollo.singer.conform import is_bookmark
+from tap_apollo.singer.memory import Spent, StateError, decoded
 from tap_apollo.singer.messages import BlockWriter
 from tap_apollo.streams import CREDIT_STREAMS, PAGED, REFRESHED, STREAMS
 from tap_apollo.streams.workspace import CreditUsageStats
@@ -131,12 +131,13 @@ class TapApollo(CommandTap):
         """
         meter = self._meter()
         try:
-            spending = Spending(self.state.get("bookmarks", {}).get(SPENDING, {}), _today, meter)
-        except (AttributeError, TypeError, ValueError) as error:
+            spent = decoded(self.state.get("bookmarks", {}).get(SPENDING, {}), Spent)
+        except StateError as error:
             raise ApolloError(
-                f"the state does not tell what was spent ({type(error).__name__}): repair `bookmarks.{SPENDING}`, or "
+                f"the state does not tell what was spent (it {error}): repair `bookmarks.{SPENDING}`, or "
                 "remove it to count anew.",
             ) from error
+        spending = Spending(spent, self.services.run, _today, meter)
         if meter and meter.start and spending.total > meter.consumed:
             self.logger.warning(
                 "Credits: the state counts %s spent in this cycle, Apollo's meter %s for the whole team. The state may "
@@ -157,7 +158,9 @@ class TapApollo(CommandTap):
         Raises:
             ApolloError: It cannot be read for another reason.
         """
-        io = StreamIO(self.services, CreditUsageStats, {}, keeps_place=False, needed_by="the ledger")
+        io = StreamIO(
+            self.services, CreditUsageStats, CreditUsageStats.reads.place(), keeps_place=False, needed_by="the ledger"
+        )
         try:
             reply = io.ask()
             with io.endpoint.parsing():
@@ -182,7 +185,7 @@ class TapApollo(CommandTap):
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over a state, also as `meltano state get` prints it; what is unsound is dropped, and said.
+        """Take over a state, also as `meltano state get` prints it.
 
         Raises:
             SettingsError: The state is no Singer state.
@@ -193,19 +196,7 @@ class TapApollo(CommandTap):
             raise SettingsError(
                 f'The state is not of the form {{"bookmarks": {{"contacts": {{...}}}}}}: {REPAIR["--state"]}.'
             )
-        super().load_state({"bookmarks": {name: self._sound(name, value) for name, value in bookmarks.items()}})
-
-    def _sound(self, stream: str, bookmark: dict[str, Any]) -> dict[str, Any]:
-        """Return what can be used of a bookmark: without its moment, if it is none, only what was bought and spent."""
-        if is_bookmark(bookmark.get("replication_key_value")):
-            return bookmark
-        if stream not in {*CREDIT_STREAMS, SPENDING}:
-            text = "%s: the state cannot be used, as its bookmark is not a timestamp; reading everything."
-            self.logger.warning(text, stream)
-            return {}
-        text = "%s: the bookmark in the state is not a timestamp and is dropped; what was bought and spent is kept."
-        self.logger.warning(text, stream)
-        return {key: value for key, value in bookmark.items() if not key.startswith("replication_key")}
+        super().load_state({"bookmarks": bookmarks})
 
     # The run
 

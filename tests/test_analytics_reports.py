@@ -26,6 +26,7 @@ from tap_apollo.streams.analytics import AnalyticsReports, Report, ReportsPass
 from tap_apollo.tap import TapApollo
 from tests.pace import Clock
 from tests.singer import Sync, config_for, sync
+from tests.states import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -313,7 +314,7 @@ class TestWhatGoesWrong:
             "Stream analytics_reports failed: the report `bad`: Apollo refuses the request to reports/sync_report "
             "(400): it names a metric that Apollo does not know. What it wrote before is valid."
         )
-        assert not run.state["bookmarks"][STREAM]
+        assert not place(run.state, STREAM)
         read(own, report("first"), report("last"))
         counts = [line.rpartition(", ")[0] for line in caplog.messages if line.startswith(f"{STREAM}: ")]
         assert counts == [
@@ -397,7 +398,7 @@ class TestWhatGoesWrong:
         again = read(own, *reports, state=run.state)
         assert again.error is None
         assert [row["report"] for row in again.records[STREAM]] == ["third", "first", "second"]
-        assert not again.state["bookmarks"][STREAM]
+        assert not place(again.state, STREAM)
 
 
 class TestPace:
@@ -431,10 +432,10 @@ class TestPace:
             changed = read(sandbox, *self.REPORTS[:2], max_wait_seconds=60, state=run.state)
         assert run.error is None
         assert [row["report"] for row in run.records[STREAM]] == [*"abcde"]
-        assert run.state["bookmarks"][STREAM] == {"next": "f"}
+        assert place(run.state, STREAM) == {"next": "f"}
         assert run.records["users"]
         assert [row["report"] for row in again.records[STREAM]] == [*"fgabc"]
-        assert again.state["bookmarks"][STREAM] == {"next": "d"}
+        assert place(again.state, STREAM) == {"next": "d"}
         assert [row["report"] for row in changed.records[STREAM]] == ["a", "b"]
         incomplete = [line for line in warnings(caplog) if "incomplete" in line]
         assert len(incomplete) == 2

@@ -12,7 +12,6 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
-from tap_apollo.tap import TapApollo
 from tests.singer import config_for
 
 
@@ -60,18 +59,6 @@ def test_a_file_that_is_none_is_one_line(tmp_path: Path, option: str, content: b
     assert done.returncode == 1
     (said,) = done.stderr.splitlines()
     assert said.startswith(f"Error: The file of {option} {line}")
-
-
-def test_a_bookmark_that_is_no_timestamp_is_dropped_and_what_was_bought_kept(caplog: pytest.LogCaptureFixture) -> None:
-    bookmarks = {
-        "contacts": {"replication_key_value": "soon", "more": 1},
-        "organizations": {"replication_key_value": 7, "bought": {}},
-    }
-    tap = TapApollo(config={"api_key": "k"}, state={"bookmarks": bookmarks})
-    assert tap.state["bookmarks"] == {"organizations": {"bought": {}}}
-    free, bought = [line for line in caplog.messages if "bookmark" in line]
-    assert free == "contacts: the state cannot be used, as its bookmark is not a timestamp; reading everything."
-    assert bought.startswith("organizations: the bookmark in the state is not a timestamp and is dropped; what was")
 
 
 def test_a_state_of_another_form_is_one_line(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from tap_apollo.streams import CREDIT_STREAMS
 from tap_apollo.streams.exports import Exports
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, _Keep, config_for, sync
+from tests.states import bookmark, entries, place, placed
+from tests.states import spent as spent_in
 from tests.test_resume import Seconds
 
 if TYPE_CHECKING:
@@ -140,7 +142,7 @@ def requests(sandbox: Sandbox, stream: str) -> int:
 
 def booked(state: dict[str, Any] | None) -> int:
     """What the state says was spent."""
-    return sum(((state or {}).get("bookmarks", {}).get("credit_spending", {}).get("days", {})).values())
+    return spent_in(state)
 
 
 def days_ago(days: int) -> datetime.date:
@@ -317,7 +319,7 @@ def test_the_cycle_limit_holds_over_runs(own: Sandbox, caplog: pytest.LogCapture
 def test_spending_of_a_cycle_before_does_not_count(own: Sandbox) -> None:
     state = buy(own, "person_details", credit_budget=5).state
     spending = state["bookmarks"]["credit_spending"]
-    spending["days"] = {f"{days_ago(40)}": 5}
+    spending["days"] = {f"{days_ago(40)}": {"run": 5}}
     buy(own, "person_details", state=state, credit_budget_per_cycle=5)
     assert own.ledger.credits_spent == 10
 
@@ -652,8 +654,8 @@ class TestEnrichmentThatComesLater:
             assert team.ledger.credits_spent == booked(first.state) == 27
             assert "the next request may cost 9" in limits_said(caplog)[0]
             assert not first.records["enrichment_results"]
-            pending = first.state["bookmarks"]["people_enrichment"]["pending"]
-            assert {row["request_id"] for row in first.records["people_enrichment"]} == pending.keys()
+            pending = [one for some in entries(bookmark(first.state, "people_enrichment")["pending"]) for one in some]
+            assert {row["request_id"] for row in first.records["people_enrichment"]} == {*pending}
 
             settings["credit_budget"] = 0
             early = sync(team, *streams, state=json.loads(json.dumps(first.state)), **settings)
@@ -702,12 +704,12 @@ class TestEnrichmentThatComesLater:
         request_id: str,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        today = f"{datetime.datetime.now(tz=datetime.timezone.utc):%F}"
-        state = {"bookmarks": {"people_enrichment": {"pending": {request_id: today}}}}
+        state = placed(people_enrichment={})
+        bookmark(state, "people_enrichment")["pending"] = {f"{days_ago(0)}": {"run": [request_id]}}
         run = sync(own, "enrichment_results", state=state)
         assert run.error is None
         assert "enrichment_results: Apollo has no results any more for 1 request." in caplog.messages
-        assert not run.state["bookmarks"]["people_enrichment"]["pending"]
+        assert entries(bookmark(run.state, "enrichment_results")["ended"]) == [[request_id]]
 
 
 class TestExports:
@@ -755,9 +757,9 @@ class TestExports:
         seconds = Seconds()
         with apollo(seconds, export_seconds=600) as team:
             state = buy(team, "conversation_exports").state
-            (order,) = state["bookmarks"]["conversation_exports"]["pending"].values()
+            ((order,),) = (some.values() for some in entries(bookmark(state, "conversation_exports")["pending"]))
             order["requested_at"] = f"{days_ago(40)}T00:00:00.000000+00:00"
-            state["bookmarks"]["credit_spending"]["days"] = {f"{days_ago(40)}": order["booked"]}
+            state["bookmarks"]["credit_spending"]["days"] = {f"{days_ago(40)}": {"run": order["booked"]}}
             seconds.passed += 601
             run = buy(team, "person_details", "conversation_exports", state=state)
             assert len(run.records["person_details"]) == 30
@@ -778,11 +780,12 @@ class TestExports:
     def test_one_that_never_became_ready_is_given_up(self, caplog: pytest.LogCaptureFixture) -> None:
         with apollo(export_seconds=10**7) as team:
             state = buy(team, "conversation_exports").state
-            (order,) = state["bookmarks"]["conversation_exports"]["pending"].values()
+            (orders,) = entries(bookmark(state, "conversation_exports")["pending"])
+            ((export_id, order),) = orders.items()
             order["requested_at"] = "2026-01-01T00:00:00.000000+00:00"
             run = buy(team, "conversation_exports", state=state)
             assert run.error is None
-            assert not run.state["bookmarks"]["conversation_exports"]["pending"]
+            assert entries(bookmark(run.state, "conversation_exports")["ended"]) == [[export_id]]
             assert "was not ready after 7 days and is given up" in caplog.text
 
 
@@ -839,11 +842,10 @@ class TestRefresh:
     def test_what_is_old_enough_is_bought_again(self, own: Sandbox, stream: str, age: int, *, again: bool) -> None:
         state = buy(own, stream).state
         spent = own.ledger.credits_spent
-        bookmark = state["bookmarks"][stream]
-        bookmark["bought"] = {f"{days_ago(age)}": "".join(bookmark["bought"].values())}
-        bookmark.get("source", {}).get("walk", {}).update(
-            walked_at=f"{days_ago(age)}T00:00:00.000000+00:00" if bookmark.get("source") else None
-        )
+        kept = bookmark(state, stream)
+        kept["bought"] = {f"{days_ago(age)}": {"run": "".join(entries(kept["bought"]))}}
+        if source := place(state, stream).get("source"):
+            source["walked_at"] = f"{days_ago(age)}T00:00:00.000000+00:00"
         assert not buy(own, stream, state=state).records[stream]
         run = buy(own, stream, state=state, credit_refresh_days=30)
         assert own.ledger.credits_spent == spent * (2 if again else 1)
@@ -853,7 +855,7 @@ class TestRefresh:
     @pytest.mark.parametrize(("age", "again"), [(29, False), (30, True)])
     def test_so_are_the_pages_of_a_search(self, own: Sandbox, age: int, *, again: bool) -> None:
         state = buy(own, "organizations").state
-        state["bookmarks"]["organizations"]["searches"]["all"]["began"] = f"{days_ago(age)}"
+        place(state, "organizations")["searches"]["all"]["began"] = f"{days_ago(age)}"
         assert not buy(own, "organizations", state=state).records["organizations"]
         run = buy(own, "organizations", state=state, credit_refresh_days=30)
         assert len(run.records["organizations"]) == (230 if again else 0)
@@ -862,33 +864,39 @@ class TestRefresh:
 
 class TestADamagedState:
     @pytest.mark.parametrize(
-        ("stream", "bookmark"),
+        ("stream", "kept"),
         [
-            ("person_details", {"bought": None}),
-            ("person_details", {"bought": []}),
-            ("person_details", {"bought": {"2026-01-01": "cut off"}}),
-            ("person_details", {"bought": {"some day": "AAAAAAAA"}}),
-            ("organizations", {"searches": None}),
-            ("organizations", {"searches": []}),
-            ("organizations", {"searches": {"all": None}}),
-            ("organizations", {"searches": {"all": []}}),
-            ("organizations", {"searches": {"all": {"next": 3}}}),
-            ("organizations", {"searches": {"all": "page 3"}}),
-            ("organizations", {"found": None}),
-            ("organizations", {"found": 3}),
-            ("news_articles", {"open": []}),
-            ("news_articles", {"bought": {"2026-01-01": 8}}),
-            ("people_enrichment", {"pending": None}),
-            ("people_enrichment", {"pending": []}),
-            ("conversation_exports", {"pending": None}),
-            ("conversation_exports", {"pending": []}),
-            ("conversation_exports", {"pending": {"a": 1}}),
-            ("conversation_exports", {"exported_until": "yesterday"}),
-            ("conversation_exports", {"exported_until": 7}),
+            ("person_details", {"bought": {"2026-01-01": {"run": "AAAAAAAA"}}}),  # without a place
+            ("person_details", {"bought": {"2026-01-01": "AAAAAAAA"}, "source": {}}),  # of an older form
+            ("person_details", {"place": None}),
+            ("person_details", {"place": {}}),
+            ("person_details", {"place": [{"source": {"covered": 3}}]}),
+            ("person_details", {"place": [{}], "bought": None}),
+            ("person_details", {"place": [{}], "bought": []}),
+            ("person_details", {"place": [{}], "bought": {"2026-01-01": "AAAAAAAA"}}),
+            ("person_details", {"place": [{}], "bought": {"2026-01-01": {"run": "cut off"}}}),
+            ("person_details", {"place": [{}], "bought": {"some day": {"run": "AAAAAAAA"}}}),
+            ("organizations", {"place": [{"searches": None}]}),
+            ("organizations", {"place": [{"searches": []}]}),
+            ("organizations", {"place": [{"searches": {"all": None}}]}),
+            ("organizations", {"place": [{"searches": {"all": []}}]}),
+            ("organizations", {"place": [{"searches": {"all": {"next": 3}}}]}),
+            ("organizations", {"place": [{"searches": {"all": "page 3"}}]}),
+            ("organizations", {"place": [{}], "found": None}),
+            ("organizations", {"place": [{}], "found": 3}),
+            ("news_articles", {"place": [{"open": []}]}),
+            ("news_articles", {"place": [{}], "bought": {"2026-01-01": 8}}),
+            ("people_enrichment", {"place": [{}], "pending": None}),
+            ("people_enrichment", {"place": [{}], "pending": []}),
+            ("conversation_exports", {"place": [{}], "pending": None}),
+            ("conversation_exports", {"place": [{}], "pending": []}),
+            ("conversation_exports", {"place": [{}], "pending": {"a": 1}}),
+            ("conversation_exports", {"place": [{"exported_until": "yesterday"}]}),
+            ("conversation_exports", {"place": [{"exported_until": 7}]}),
         ],
     )
-    def test_buys_nothing_and_fails(self, own: Sandbox, stream: str, bookmark: dict[str, Any]) -> None:
-        state = {"bookmarks": {stream: bookmark}}
+    def test_buys_nothing_and_fails(self, own: Sandbox, stream: str, kept: dict[str, Any]) -> None:
+        state = {"bookmarks": {stream: kept}}
         phones = {"people_enrichment": {"from": "contacts", **PHONES}}
         run = buy(own, stream, state=state, **phones)
         assert own.ledger.credits_spent == 0
@@ -896,7 +904,7 @@ class TestADamagedState:
         assert not run.records[stream]
 
     @pytest.mark.parametrize("moment", ["yesterday", 7])
-    def test_of_a_bookmark_that_is_no_moment_keeps_what_was_bought(self, own: Sandbox, moment: Any) -> None:
+    def test_of_the_value_for_people_to_look_at_matters_to_nothing(self, own: Sandbox, moment: Any) -> None:
         state = buy(own, "news_articles").state
         spent = own.ledger.credits_spent
         state["bookmarks"]["news_articles"]["replication_key_value"] = moment
@@ -907,7 +915,7 @@ class TestADamagedState:
     @pytest.mark.parametrize("page", ["3", None, 1.5, [3], 0, -1])
     def test_with_a_page_that_is_none_buys_nothing_and_fails(self, own: Sandbox, page: Any) -> None:
         state = buy(own, "organizations", credit_budget=1).state
-        state["bookmarks"]["organizations"]["searches"]["all"]["next"] = page
+        place(state, "organizations")["searches"]["all"]["next"] = page
         run = buy(own, "organizations", state=state)
         assert own.ledger.credits_spent == 1
         assert isinstance(run.error, SyncError)

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tap_apollo.credits import (
-    SPENDING,
     Ledger,
     LimitReachedError,
     Limits,
@@ -27,6 +26,8 @@ from tap_apollo.credits import (
     Spending,
     read_meter,
 )
+from tap_apollo.singer.memory import ByDay, Digests, Spent, StateError, decoded, encoded
+from tests.states import entries, spent
 
 TODAY = datetime.date(2026, 3, 15)
 DAY = datetime.timedelta(days=1)
@@ -35,7 +36,7 @@ small = st.integers(0, 30)
 
 
 def spending(state: dict[str, Any] | None = None, today: datetime.date = TODAY, meter: Meter | None = None) -> Spending:
-    return Spending({} if state is None else state, lambda: today, meter)
+    return Spending(decoded(state or {}, Spent), "run", lambda: today, meter)
 
 
 def ledger(budget: int, *, balance: int | None = None, **limits: int) -> Ledger:
@@ -140,7 +141,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert self.ledger.in_cycle == self.before + self.booked
         state: Any = {}
         self.ledger.write_to(state)
-        assert sum(state["bookmarks"][SPENDING]["days"].values()) == self.before + self.booked + worst
+        assert spent(state) == self.before + self.booked + worst
         if self.booked or self.on_the_way:
             assert self.room() >= 0
 
@@ -238,7 +239,7 @@ class TestSpending:
         """Days pass between runs, cycles begin, and the state goes through JSON."""
         today = TODAY
         state: dict[str, Any] = {}
-        spent: dict[datetime.date, int] = {}
+        costs_by_day: dict[datetime.date, int] = {}
         for days, costs in runs:
             today += days * DAY
             first = today.replace(day=1)
@@ -247,11 +248,11 @@ class TestSpending:
             counted = spending(state, today, Meter(99, start=first, end=last) if known else None)
             for cost in costs:
                 counted.book(cost)
-                spent[today] = spent.get(today, 0) + cost
+                costs_by_day[today] = costs_by_day.get(today, 0) + cost
             since = first if known else today - 31 * DAY
-            assert counted.total == sum(cost for day, cost in spent.items() if day >= since)
+            assert counted.total == sum(cost for day, cost in costs_by_day.items() if day >= since)
             state = counted.to_state()
-            assert len(state["days"]) <= 32
+            assert len(state.get("days", ())) <= 32
 
     def test_a_cycle_that_apollo_does_not_tell_any_more_counts_to_its_end(self) -> None:
         first = spending({}, TODAY, Meter(9, start=TODAY - 40 * DAY, end=TODAY + 40 * DAY))
@@ -261,17 +262,17 @@ class TestSpending:
         assert spending(state, TODAY + 41 * DAY).total == 0
 
     def test_a_day_before_the_cycle_is_forgotten(self) -> None:
-        state = {"days": {f"{TODAY - DAY}": 5, f"{TODAY}": 3}}
+        state = {"days": {f"{TODAY - DAY}": {"a": 5}, f"{TODAY}": {"a": 2, "b": 1}}}
         counted = spending(state, TODAY, Meter(9, start=TODAY, end=TODAY + DAY))
         assert counted.total == 3
-        assert counted.to_state()["days"] == {f"{TODAY}": 3}
+        assert counted.to_state()["days"] == {f"{TODAY}": {"a": 2, "b": 1}}
 
     def test_a_day_of_an_unknown_cycle_counts_for_as_long_as_any_cycle_is(self) -> None:
-        state = {"days": {f"{TODAY - 31 * DAY}": 5, f"{TODAY - 32 * DAY}": 3}}
+        state = {"days": {f"{TODAY - 31 * DAY}": {"a": 5}, f"{TODAY - 32 * DAY}": {"a": 3}}}
         assert spending(state).total == 5
 
     def test_what_is_taken_back_comes_off_its_own_day_only_and_never_below_zero(self) -> None:
-        counted = spending({"days": {f"{TODAY - DAY}": 5}})
+        counted = spending({"days": {f"{TODAY - DAY}": {"a": 5}}})
         counted.book(2)
         counted.take_back(9, TODAY - DAY)
         assert counted.total == 2
@@ -283,17 +284,18 @@ class TestSpending:
         [
             {"days": None},
             {"days": []},
-            {"days": {f"{TODAY}": "5"}},
-            {"days": {f"{TODAY}": -5}},
+            {"days": {f"{TODAY}": 5}},
+            {"days": {f"{TODAY}": {"a": "5"}}},
+            {"days": {f"{TODAY}": {"a": None}}},
             {"days": {f"{TODAY}": None}},
-            {"days": {"yesterday": 5}},
+            {"days": {"yesterday": {"a": 5}}},
             {"cycle": "march"},
             {"cycle": [1, 2]},
             {"cycle": ["2026-03-01"]},
         ],
     )
     def test_a_state_that_does_not_tell_is_refused(self, state: dict[str, Any]) -> None:
-        with pytest.raises((AttributeError, TypeError, ValueError)):
+        with pytest.raises(StateError):
             spending(state)
 
 
@@ -316,7 +318,8 @@ class TestPurchases:
         for days, keys in runs:
             today += days * DAY
             state = json.loads(json.dumps(state))
-            bought = Purchases(state, today, refresh)
+            grown = decoded(state, ByDay[Digests])
+            bought = Purchases(grown, f"{days}", today, refresh)
             if refresh is not None:
                 model = {key: day for key, day in model.items() if (today - day).days < refresh}
             assert {key for key in "abcdefgh" if key in bought} == model.keys()
@@ -325,14 +328,24 @@ class TestPurchases:
             model.update(dict.fromkeys(keys, day))
             assert {key: bought.when(key) for key in "abcdefgh"} == {key: model.get(key) for key in "abcdefgh"}
             assert len(bought) == len(model)
-            assert sum(map(len, state.values())) == 8 * len(model)
-            assert all(state.values())
+            state = encoded(grown)
+            again = Purchases(decoded(state, ByDay[Digests]), "later", today)
+            assert {key: again.when(key) for key in "abcdefgh"} == {key: model.get(key) for key in "abcdefgh"}
+            state = encoded(grown)
 
     def test_ten_thousand_take_eighty_kilobytes(self) -> None:
-        state: dict[str, str] = {}
-        Purchases(state, TODAY).add(f"record {number}" for number in range(10_000))
-        assert len(json.dumps(state)) < 81_000
-        assert len(Purchases(json.loads(json.dumps(state)), TODAY)) == 10_000
+        grown: dict[datetime.date, dict[str, str]] = {}
+        Purchases(grown, "run", TODAY).add(f"record {number}" for number in range(10_000))
+        assert len(json.dumps(encoded(grown))) < 81_000
+        assert len(Purchases(grown, "run", TODAY)) == 10_000
+
+    def test_what_was_bought_on_two_days_is_of_the_later_and_kept_once(self) -> None:
+        grown: dict[datetime.date, dict[str, str]] = {}
+        Purchases(grown, "a", TODAY - DAY).add(["one", "two"])
+        Purchases(grown, "b", TODAY).add(["one"])
+        bought = Purchases(grown, "c", TODAY)
+        assert (bought.when("one"), bought.when("two")) == (TODAY, TODAY - DAY)
+        assert [len(text) for text in entries(encoded(grown))] == [8, 8]
 
     @pytest.mark.parametrize(
         "state",
@@ -340,16 +353,17 @@ class TestPurchases:
             None,
             [],
             "all",
-            {f"{TODAY}": "cut off"},
-            {f"{TODAY}": 8},
-            {f"{TODAY}": None},
-            {f"{TODAY}": [[1], 2, 3, 4, 5, 6, 7, 8]},
-            {"yesterday": "AAAAAAAA"},
+            {f"{TODAY}": "AAAAAAAA"},
+            {f"{TODAY}": {"a": "cut off"}},
+            {f"{TODAY}": {"a": 8}},
+            {f"{TODAY}": {"a": None}},
+            {f"{TODAY}": {"a": [[1], 2, 3, 4, 5, 6, 7, 8]}},
+            {"yesterday": {"a": "AAAAAAAA"}},
         ],
     )
     def test_a_state_that_does_not_tell_is_refused(self, state: Any) -> None:
-        with pytest.raises((AttributeError, TypeError, ValueError)):
-            Purchases(state, TODAY)
+        with pytest.raises(StateError):
+            decoded(state, ByDay[Digests])
 
 
 class TestMeter:

@@ -15,6 +15,7 @@ from tap_apollo.paging import Page
 from tap_apollo.readers.lists import ListPass
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, config_for, sync
+from tests.states import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,8 +122,8 @@ def test_the_message_comes_after_the_records_and_before_the_state_that_says_they
         number
         for number, message in enumerate(run.messages)
         if message["type"] == "STATE"
-        and not message["value"]["bookmarks"]["accounts"].get("walk", {}).get("stops")
-        and message["value"]["bookmarks"]["accounts"].get("walk")
+        and message["value"]["bookmarks"]["accounts"]
+        and "stops" not in place(message["value"], "accounts")
     ]
     assert activation < marked[0]
     versions = {message["version"] for message in run.messages if message["type"] in {"RECORD", "ACTIVATE_VERSION"}}

@@ -26,6 +26,7 @@ from tap_apollo.streams import CREDIT_STREAMS
 from tests.meltano import MELTANO, environment, meltano
 from tests.pace import Clock
 from tests.singer import Sync, config_for, sync, sync_with
+from tests.states import place, placed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -132,14 +133,15 @@ def another_account(own: Sandbox) -> Iterator[Sync]:
 
 def edited(own: Sandbox) -> Iterator[Sync]:
     state = sync(own, "contacts").state
-    state["bookmarks"]["contacts"]["replication_key_value"] = "2026-01-01T00:00:00.000000+00:00"
+    place(state, "contacts")["covered"] = "yesterday"
     run = sync(own, "contacts", state=state)
     assert {*run.ids("contacts")} == {*own.world.contacts.ids}
     yield run
 
 
 def unsound_purchases(own: Sandbox) -> Iterator[Sync]:
-    state: dict[str, Any] = {"bookmarks": {"organization_enrichment": {"bought": {"2026-09-30": 1}}}}
+    state: dict[str, Any] = placed(organization_enrichment={})
+    state["bookmarks"]["organization_enrichment"]["bought"] = {"2026-09-30": 1}
     yield sync(own, "organization_enrichment", **BUYING, credit_budget=100, state=state)
     assert own.ledger.credits_spent == 0
 
@@ -153,7 +155,7 @@ def failing(own: Sandbox) -> Iterator[Sync]:
     own.faults.add("status", action="contacts/search", status=500, after=1)
     run = sync(own, "contacts", "users", max_concurrent_requests=1)
     assert run.records["users"]
-    assert run.state["bookmarks"]["contacts"]["walk"]["stops"]
+    assert place(run.state, "contacts")["stops"]
     yield run
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client, "decode", lambda reply: {"rows": []} if "tasks" in reply.url else decode(reply))
@@ -161,10 +163,9 @@ def failing(own: Sandbox) -> Iterator[Sync]:
 
 
 def older_states(own: Sandbox) -> Iterator[Sync]:
-    state = sync(own, "contacts", "calls").state
-    state["bookmarks"]["contacts"]["walk"]["version"] = 0
-    del state["bookmarks"]["calls"]["walk"]
-    run = sync(own, "contacts", "calls", state=state)
+    state = sync(own, "contacts").state
+    del state["bookmarks"]["contacts"]["place"]
+    run = sync(own, "contacts", state=state)
     assert len(run.records["contacts"]) == 250
     assert run.error is None
     yield run
@@ -228,10 +229,14 @@ class TestMessages:
 # The state's looks
 
 
+#: Keys that differ from run to run.
+DAY_OR_RUN = r"^(\d{4}-\d\d-\d\d|\d{6}-[0-9a-f]{4})$"
+
+
 def kind_of(value: Any) -> Any:
     """Return the form of a part of a state: keys and kinds, without what they hold."""
     if isinstance(value, dict):
-        return {re.sub(r"\d{4}-\d\d-\d\d", "day", key): kind_of(item) for key, item in value.items()}
+        return {re.sub(DAY_OR_RUN, "some", key): kind_of(item) for key, item in value.items()}
     if isinstance(value, list):
         return [kind_of(value[0])] if value else []
     return type(value).__name__
@@ -326,7 +331,7 @@ class TestThroughMeltano:
             [*MELTANO, "state", "get", STATE_ID], cwd=project, capture_output=True, text=True, check=True
         ).stdout
         after = json.loads(printed)["singer_state"]["bookmarks"]
-        assert after.pop("calls")["walk"]["walked_at"] > before.pop("calls")["walk"]["walked_at"]
+        assert after.pop("calls")["place"][0]["walked_at"] > before.pop("calls")["place"][0]["walked_at"]
         assert after == before
 
     @pytest.mark.skipif(not shutil.which("jq"), reason="the page's command needs jq")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
 import os
 import signal
@@ -17,9 +16,8 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo.api.endpoint import Endpoint
-from tap_apollo.paging import DateWindow, WindowMemory
-from tap_apollo.paging.windows import WindowStop
 from tests.singer import Sync, config_for, sync
+from tests.states import merged, place, placed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -247,33 +245,49 @@ def test_a_proof_is_given_at_the_end(own: Sandbox, caplog: pytest.LogCaptureFixt
     assert f"contact_sequence_statuses: {statuses} records, out of contacts" in caplog.messages
 
 
+OLDER = "contacts: the state is of an older form; reading everything."
+UNKNOWN = "contacts: the state cannot be used, as it is of an unknown form ("
+
+
 @pytest.mark.parametrize(
-    "bookmark",
+    ("bookmark", "why"),
     [
-        {"replication_key": "updated_at", "replication_key_value": "2026-09-30T00:00:00.000000+00:00"},
-        {"replication_key": "updated_at", "replication_key_value": "yesterday"},
-        {"replication_key": "updated_at", "replication_key_value": 7, "walk": {}},
-        {"walk": {"version": 99}},
-        {"walk": []},
+        ({"replication_key": "updated_at", "replication_key_value": "2026-09-30T00:00:00.000000+00:00"}, OLDER),
+        ({"replication_key": "updated_at", "replication_key_value": "yesterday"}, OLDER),
+        ({"replication_key": "updated_at", "replication_key_value": 7, "walk": {}}, OLDER),
+        ({"walk": {"version": 99}}, OLDER),
+        ({"walk": []}, OLDER),
+        ({"place": [{}], "walk": {}}, UNKNOWN),
+        ({"place": []}, UNKNOWN),
+        ({"place": [{"version": 99}]}, UNKNOWN),
+        ({"place": [{"covered": "yesterday"}]}, UNKNOWN),
     ],
 )
-def test_a_state_that_cannot_be_used_is_said_and_everything_is_read(
+def test_a_state_that_cannot_be_used_is_said_once_and_everything_is_read(
     own: Sandbox,
     bookmark: dict[str, Any],
+    why: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     run = sync(own, "contacts", state={"bookmarks": {"contacts": bookmark}}, start_date=None)
     assert run.error is None
     assert len({*run.ids("contacts")}) == 850
-    assert any("contacts: the state cannot be used" in line for line in caplog.messages)
+    (said,) = [line for line in caplog.messages if "reading everything" in line]
+    assert said.startswith(why)
 
 
-def test_an_edited_bookmark_is_not_believed(own: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
-    state = sync(own, "contacts").state
-    state["bookmarks"]["contacts"]["replication_key_value"] = "2030-01-01T00:00:00.000000+00:00"
-    run = sync(own, "contacts", state=state)
-    assert len({*run.ids("contacts")}) == 850
-    assert any("edited" in line for line in caplog.messages)
+@pytest.mark.parametrize("value", ["2030-01-01T00:00:00.000000+00:00", "yesterday", 7, None])
+def test_the_value_for_people_to_look_at_may_be_edited_without_effect(
+    own: Sandbox, value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = sync(own, "contacts", "calls")
+    state = json.loads(json.dumps(first.state))
+    for stream in ("contacts", "calls"):
+        state["bookmarks"][stream]["replication_key_value"] = value
+    run = sync(own, "contacts", "calls", state=state)
+    assert len({*run.ids("contacts")}) < 100
+    assert not [line for line in caplog.messages if "reading everything" in line]
+    assert run.state["bookmarks"] == first.state["bookmarks"]
 
 
 @pytest.mark.parametrize("stream", ["contacts", "accounts", "calls", "outreach_emails"])
@@ -317,17 +331,14 @@ class TestWindows:
                     break
             assert state is not None
             assert state["bookmarks"][stream]["replication_key_value"] == at_once["replication_key_value"]
-            assert {*state["bookmarks"][stream]["walk"]["witnesses"]} == {*at_once["walk"]["witnesses"]}
+            assert {*place(state, stream)["witnesses"]} == {*at_once["place"][0]["witnesses"]}
 
 
 def test_the_bookmark_of_a_windowed_walk_is_no_later_than_it_began() -> None:
     """What changes between two runs of one walk is read again by the next."""
-    stops = WindowMemory(
-        stop=WindowStop((DateWindow(datetime.date(2026, 7, 1), datetime.date(2026, 9, 30)),)),
-        began="2026-08-01T00:00:00.000000+00:00",
-    )
+    stop = {"windows": [["2026-07-01", "2026-09-30"]]}
+    state = placed(calls={"stop": stop, "began": "2026-08-01T00:00:00.000000+00:00"})
     with Sandbox(Settings(contacts=200, seed=6)).serve() as sandbox:
-        state = {"bookmarks": {"calls": {"walk": stops.to_state()}}}
         bookmark = sync(sandbox, "calls", state=state).state["bookmarks"]["calls"]["replication_key_value"]
     assert "2026-07-01" < bookmark <= "2026-08-01"
 
@@ -336,5 +347,4 @@ def test_where_a_runner_merges_states_a_list_that_was_stopped_is_read_whole_agai
     """As Meltano does after `--full-refresh`: what the run did not mention stays."""
     stopped = sync(own, "tasks", max_pages={"tasks": 1}).state
     ended = sync(own, "tasks").state
-    merged = {"bookmarks": {"tasks": {**stopped["bookmarks"]["tasks"], **ended["bookmarks"]["tasks"]}}}
-    assert len(sync(own, "tasks", state=merged).records["tasks"]) == own.counts()["tasks"]
+    assert len(sync(own, "tasks", state=merged(stopped, ended)).records["tasks"]) == own.counts()["tasks"]

@@ -10,11 +10,11 @@ import jsonschema
 import pytest
 
 from tap_apollo import schemas
-from tap_apollo.paging import ListMemory
 from tap_apollo.singer.conform import PLACEHOLDER_EMAIL, timestamp
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tests.conftest import BUYING, REPORTS
 from tests.singer import Sync, sync
+from tests.states import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,15 +142,14 @@ def test_the_final_state_holds_bookmarks_and_nothing_of_the_run(whole: Sync) -> 
     bookmarks = whole.state["bookmarks"]
     incremental = {"contacts": "updated_at", "outreach_emails": "due_at", "calls": "start_time"}
     for stream, key in {**incremental, "conversations": "start_time"}.items():
-        assert bookmarks[stream].keys() == {"replication_key", "replication_key_value", "walk"}
-        assert not (bookmarks[stream]["walk"].get("stop"))
-        assert not (bookmarks[stream]["walk"].get("stops"))
+        assert bookmarks[stream].keys() == {"replication_key", "replication_key_value", "place"}
+        assert not place(whole.state, stream).keys() & {"stop", "stops"}
         assert bookmarks[stream]["replication_key"] == key
         value = bookmarks[stream]["replication_key_value"]
         assert value == max(record[key] for record in whole.records[stream] if record[key] and record[key] <= value)
     assert all(marker not in str(bookmarks) for marker in ("progress_markers", "signpost", "starting_", "partitions"))
     assert all(
-        bookmark in ({}, {"walk": ListMemory().to_state()})
+        bookmark in ({}, {"place": [{}]})
         for stream, bookmark in bookmarks.items()
         if stream != "credit_spending"
         and STREAMS[stream].selected_by_default

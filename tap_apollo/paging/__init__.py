@@ -2,12 +2,10 @@
 
 Read ``reader`` first: it holds the rules by which nothing is lost between two pages of one list. ``walks`` puts them
 to use for a stream: newest first down to ground that a ``mark`` says is covered, on from where earlier runs were
-stopped, in slices past what Apollo shows of one list. ``windows`` does the same by dates. ``memory`` is what is kept
-between runs.
+stopped, in slices past what Apollo shows of one list. ``windows`` does the same by dates.
 """
 
 from tap_apollo.paging.marks import Frontier, Mark, TimeMark, digest
-from tap_apollo.paging.memory import ListMemory, StateError, WindowMemory
 from tap_apollo.paging.pages import DISPLAY_LIMIT, PER_PAGE, Page, PageRequest, Record
 from tap_apollo.paging.walks import FilterIgnoredError, Listing, ListWalk, Outcome, Stop, Walk, WholePages
 from tap_apollo.paging.windows import EVERYTHING, DateWindow, WindowedListing, WindowStop, WindowWalk
@@ -19,7 +17,6 @@ __all__ = [
     "DateWindow",
     "FilterIgnoredError",
     "Frontier",
-    "ListMemory",
     "ListWalk",
     "Listing",
     "Mark",
@@ -27,12 +24,10 @@ __all__ = [
     "Page",
     "PageRequest",
     "Record",
-    "StateError",
     "Stop",
     "TimeMark",
     "Walk",
     "WholePages",
-    "WindowMemory",
     "WindowStop",
     "WindowWalk",
     "WindowedListing",

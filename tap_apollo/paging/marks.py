@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,14 +23,15 @@ FRONTIER_SIZE = 200
 class Mark(Protocol):
     """Where a walk in descending order of last update began."""
 
+    @property
+    def value(self) -> str | list[str]:
+        """What is kept of the mark between two runs."""
+
     def reached(self, rows: list[Record]) -> bool:
         """Whether a page has come to ground that the marked walk covered."""
 
     def covers(self, row: Record) -> bool:
         """Whether a row is as the marked walk delivered it."""
-
-    def to_state(self) -> dict[str, Any]:
-        """Return the mark as JSON."""
 
 
 class TimeMark:
@@ -57,9 +58,10 @@ class TimeMark:
         at = self._key(row)
         return at is not None and at < self._floor
 
-    def to_state(self) -> dict[str, Any]:
-        """Return the mark as JSON."""
-        return {"at": self.at}
+    @property
+    def value(self) -> str:
+        """The moment."""
+        return self.at
 
 
 class Frontier:
@@ -81,9 +83,10 @@ class Frontier:
         """Whether the row is remembered, unchanged."""
         return digest(row) in self._members
 
-    def to_state(self) -> dict[str, Any]:
-        """Return the mark as JSON."""
-        return {"digests": self.digests}
+    @property
+    def value(self) -> list[str]:
+        """The digests."""
+        return self.digests
 
 
 def digest(row: Record) -> str:

@@ -86,22 +86,6 @@ class Stop:
     witnesses: tuple[str, ...] = ()
     careful: bool = False
 
-    def to_state(self) -> dict[str, Any]:
-        """Return the stop as JSON."""
-        state: dict[str, Any] = {
-            "position": self.position,
-            "total": self.total,
-            "count": self.count,
-            "witnesses": list(self.witnesses),
-        }
-        if self.mark:
-            state["mark"] = self.mark.to_state()
-        if self.part:
-            state["part"] = self.part
-        if self.careful:
-            state["careful"] = True
-        return state
-
 
 def none_to_cut_by() -> Filters:
     """Return no filters: the list cannot be cut."""

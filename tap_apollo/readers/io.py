@@ -16,6 +16,7 @@ from tap_apollo.api.client import Call
 from tap_apollo.api.errors import ApolloError, ForbiddenError, PassingError, UnknownReplyError
 from tap_apollo.readers.prefetch import LookAhead
 from tap_apollo.readers.tolerance import Tolerance
+from tap_apollo.singer.memory import Memory, StateError, refusal
 
 if TYPE_CHECKING:
     import logging
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tap_apollo.readers.cursor import Cursor
     from tap_apollo.report import SyncReport
     from tap_apollo.services import Services
+    from tap_apollo.singer.memory import Form
     from tap_apollo.singer.stream import ApolloStream
 
 Found = TypeVar("Found")
@@ -43,7 +45,8 @@ class StreamIO:
     Attributes:
         services: What the run shares.
         stream: The declaration of the stream.
-        place: The state that tells a later run where to go on; changed in place.
+        place: What tells a later run where to go on; changed in place.
+        memory: What takes it into the state, and all else that is remembered; None: nothing is.
         priority: Whose requests go first where streams compete: the lowest.
         keeps_place: Whether the place is written: not if what is read is not.
         refresh_days: After how many days to read everything again; None: never.
@@ -64,7 +67,8 @@ class StreamIO:
 
     services: Services
     stream: type[ApolloStream]
-    place: dict[str, Any]
+    place: Any
+    memory: Memory | None = None
     priority: int = 0
     keeps_place: bool = True
     refresh_days: int | None = None
@@ -213,20 +217,19 @@ class StreamIO:
 
     # Other streams
 
-    def of(
-        self, stream: type[ApolloStream], place: dict[str, Any] | None = None, refresh_days: int | None = None
-    ) -> StreamIO:
+    def of(self, stream: type[ApolloStream], place: Form | None = None, refresh_days: int | None = None) -> StreamIO:
         """Return what another stream is read with for this one's ends, selected or not.
 
         Args:
             stream: Its declaration.
-            place: Where its place is kept: in this one's state, so that neither disturbs the other.
+            place: Its place within this one's, so that neither disturbs the other; None: nothing is kept.
             refresh_days: After how many days to read everything of it again.
         """
         return StreamIO(
             self.services,
             stream,
-            {} if place is None else place,
+            stream.reads.place() if place is None else place,
+            self.memory,
             self.priority,
             keeps_place=place is not None,
             refresh_days=refresh_days,
@@ -242,11 +245,37 @@ class StreamIO:
         other = dataclasses.replace(self.of(stream), priority=0)
         return self.services.lookup(stream, lambda: [row for rows in stream.reads.rows(other) for row in rows])
 
+    def remembered_by(self, stream: type[ApolloStream]) -> Any:
+        """Return what another stream remembers, to look at: of its kind of ``Bookmark``.
+
+        Raises:
+            ApolloError: The state does not tell.
+        """
+        bookmarks: dict[str, Any] = self.services.state.get("bookmarks", {})
+        name = name_of(stream)
+        try:
+            return Memory(bookmarks.get(name, {}), stream.reads.remembers).held
+        except StateError as error:
+            raise refusal(name, error) from error
+
     # Saying and saving
 
+    @property
+    def remembered(self) -> Any:
+        """All that is remembered of the stream: of its kind of ``Bookmark``; changed in place."""
+        if self.memory is None:
+            raise TypeError(f"nothing is remembered of {self.name}")
+        return self.memory.held
+
+    def keep(self) -> None:
+        """Put what is remembered into the state, if the place is kept."""
+        if self.keeps_place and self.memory:
+            self.memory.write()
+
     def save(self) -> None:
-        """Write a STATE, if the place is kept: what was written before it stands."""
+        """Put what is remembered into a STATE, if the place is kept: what was written before it stands."""
         if self.keeps_place:
+            self.keep()
             self.services.write_state()
 
     def stopped(self, limit: str, left: str, then: str = "") -> None:

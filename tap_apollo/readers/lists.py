@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
@@ -13,32 +14,24 @@ from tap_apollo.paging import (
     PER_PAGE,
     Frontier,
     Listing,
-    ListMemory,
     ListWalk,
-    StateError,
     TimeMark,
     WholePages,
-    WindowMemory,
     digest,
 )
 from tap_apollo.readers.cursor import Cursor, Fleeting
 from tap_apollo.readers.reader import Estimate, Reader
 from tap_apollo.singer.conform import moment_of, timestamp
+from tap_apollo.singer.memory import ListPlace, Moment
 from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tap_apollo.paging import Mark, Outcome, Record, Walk
-    from tap_apollo.paging.memory import ReadMark
     from tap_apollo.readers.cursor import Pass
     from tap_apollo.readers.io import StreamIO
     from tap_apollo.singer.stream import ApolloStream
-
-Memory = TypeVar("Memory", ListMemory, WindowMemory)
-
-#: Where the walk's memory stands in a place.
-WALK = "walk"
 
 
 class WalkReader(Reader):
@@ -113,25 +106,6 @@ def expected(io: StreamIO, records: int, *, at_least: bool = False) -> Estimate:
     return Estimate(records, pages, at_least=at_least)
 
 
-def remembered(io: StreamIO, read: Callable[[Any], Memory], nothing: Memory) -> Memory:
-    """Return the memory in a place; one that cannot be used is dropped with the bookmark, and said.
-
-    Args:
-        io: What has the place.
-        read: Reads a memory from JSON; raises StateError if it is none.
-        nothing: The memory of a stream that was never read.
-    """
-    if WALK not in io.place and "replication_key_value" not in io.place:
-        return nothing
-    try:
-        return read(io.place.get(WALK))
-    except StateError as error:
-        for key in (WALK, "replication_key", "replication_key_value"):
-            io.place.pop(key, None)
-        io.logger.warning("%s: the state cannot be used, as %s; reading everything.", io.name, error)
-        return nothing
-
-
 @dataclasses.dataclass(frozen=True)
 class Cut:
     """What a list that is too long can be cut by: a parameter that takes ids.
@@ -158,6 +132,7 @@ class PagedList(WalkReader):
     """A list that comes in pages: by default in no order of update."""
 
     takes_max_pages = True
+    place: Any = ListPlace[None]
 
     @override
     def start(self, io: StreamIO) -> ListPass:
@@ -169,23 +144,18 @@ class PagedList(WalkReader):
         """Return how the list is asked for."""
         return Listing(display_limit=io.endpoint.display_limit)
 
-    def read_mark(self, io: StreamIO) -> ReadMark | None:  # noqa: ARG002
-        """Return what reads the marks of the stream's walks; None without an order of update."""
-        return None
+    def mark(self, io: StreamIO, value: Any) -> Mark:
+        """Return the mark of which a place holds the value; without an order of update there is none."""
+        raise NotImplementedError
 
-    def check(self, io: StreamIO, memory: ListMemory) -> None:
-        """Hold a memory against the rest of the place.
+    def covered(self, io: StreamIO, mark: Mark | None) -> tuple[Mark | None, tuple[str, ...]]:  # noqa: ARG002
+        """Return the mark down to which to read, and what it is recognized by.
 
-        Raises:
-            StateError: They do not agree.
+        Args:
+            io: What to read with.
+            mark: That of the last walk that came to its end.
         """
-
-    def covered(self, io: StreamIO, memory: ListMemory) -> tuple[Mark | None, tuple[str, ...]]:  # noqa: ARG002
-        """Return the mark down to which to read, and what it is recognized by."""
         return None, ()
-
-    def bookmark(self, io: StreamIO, mark: Mark) -> None:
-        """Write the bookmark that stands for a mark, if the stream has one."""
 
     @override
     def estimate(self, io: StreamIO) -> Estimate:
@@ -215,14 +185,17 @@ class ListPass:
 
     def __init__(self, reader: PagedList, io: StreamIO) -> None:
         """Begin where the place says."""
-        self._reader = reader
         self._io = io
-        self._memory = remembered(io, self._read, ListMemory())
-        self.covered, witnesses = reader.covered(io, self._memory)
-        self._whole = self.covered is None or self.covered is not self._memory.covered
-        self.resumed = bool(self._memory.stops)
+        self._place: ListPlace[Any] = io.place
+        self._before = copy.copy(self._place)
+        place = self._before
+        self._mark = None if place.covered is None else reader.mark(io, place.covered)
+        self.covered, witnesses = reader.covered(io, self._mark)
+        self._whole = self.covered is None or self.covered is not self._mark
+        self.resumed = bool(place.stops)
+        stops = place.stopped(lambda value: reader.mark(io, value))
         settle = io.config["detect_deletes"] and io.needed_by is None
-        self._walk = ListWalk(reader.listing(io), self.covered, self._memory.stops, witnesses, settle=settle)
+        self._walk = ListWalk(reader.listing(io), self.covered, stops, witnesses, settle=settle)
 
     @property
     def walk(self) -> Walk:
@@ -232,34 +205,25 @@ class ListPass:
     @property
     def stopped_at(self) -> int:
         """How many rows the last run had read."""
-        return self._memory.stops[0].position
-
-    def _read(self, state: Any) -> ListMemory:
-        memory = ListMemory.from_state(state, self._reader.read_mark(self._io))
-        self._reader.check(self._io, memory)
-        return memory
+        return int(self._before.stops[0].position)
 
     def progress(self, rows: list[Record]) -> None:  # noqa: ARG002
         """Note where the walk stands."""
-        witnesses = self._memory.witnesses if self._whole else self._walk.witnesses
-        stops = tuple(self._walk.stops())
-        memory = ListMemory(self._memory.covered, stops, witnesses, self._memory.walked_at)
-        self._io.place[WALK] = memory.to_state()
+        self._place.witnesses = self._before.witnesses if self._whole else self._walk.witnesses
+        self._place.stop_at(self._walk.stops())
         self._io.save()
 
     def finish(self, outcome: Outcome) -> None:
         """Note what the walk has covered."""
-        place = self._io.place
+        mark = self._walk.mark or self._mark
         if outcome.missing and not outcome.capped:  # the next run looks for it, from where this one began
-            place[WALK] = self._memory.to_state()
-            return
-        mark = self._walk.mark or self._memory.covered
-        if mark is None:
-            place[WALK] = ListMemory().to_state()
-            return
-        walked_at = self._io.started if self._whole or outcome.whole else self._memory.walked_at
-        place[WALK] = ListMemory(mark, (), self._walk.witnesses, walked_at).to_state()
-        self._reader.bookmark(self._io, mark)
+            self._place.become(self._before)
+        elif mark is None:
+            self._place.become(ListPlace())
+        else:
+            walked_at = self._io.started if self._whole or outcome.whole else self._before.walked_at
+            self._place.become(ListPlace(mark.value, (), self._walk.witnesses, walked_at))
+        self._io.keep()
 
 
 class Unordered(PagedList):
@@ -311,6 +275,8 @@ class _MostRecentFirst(PagedList):
 class NewestFirst(_MostRecentFirst):
     """A list in descending order of its replication key, read down to the bookmark."""
 
+    place = ListPlace[Moment]
+
     @override
     def key(self, io: StreamIO) -> Callable[[Record], str | None]:
         return moment_of(str(io.stream.replication_key))
@@ -323,31 +289,21 @@ class NewestFirst(_MostRecentFirst):
         return None if first is None else TimeMark(first, key)
 
     @override
-    def read_mark(self, io: StreamIO) -> ReadMark:
-        return lambda state: TimeMark(timestamp(state["at"]), self.key(io))
+    def mark(self, io: StreamIO, value: str) -> TimeMark:
+        return TimeMark(value, self.key(io))
 
     @override
-    def check(self, io: StreamIO, memory: ListMemory) -> None:
-        at = memory.covered.at if isinstance(memory.covered, TimeMark) else None
-        if at != io.place.get("replication_key_value"):
-            raise StateError("its bookmark was edited")
-
-    @override
-    def covered(self, io: StreamIO, memory: ListMemory) -> tuple[Mark | None, tuple[str, ...]]:
-        mark, start = memory.covered, io.config.get("start_date")
-        due = io.refresh_is_due(memory.walked_at)
+    def covered(self, io: StreamIO, mark: Mark | None) -> tuple[Mark | None, tuple[str, ...]]:
+        start, due = io.config.get("start_date"), io.refresh_is_due(io.place.walked_at)
         if start and (due or not isinstance(mark, TimeMark) or timestamp(start) > mark.at):
             return TimeMark(timestamp(start), self.key(io), margin=datetime.timedelta()), ()
-        return (None, ()) if due or mark is None else (mark, memory.witnesses)
-
-    @override
-    def bookmark(self, io: StreamIO, mark: Mark) -> None:
-        if isinstance(mark, TimeMark):
-            io.place.update(replication_key=io.stream.replication_key, replication_key_value=mark.at)
+        return (None, ()) if due or mark is None else (mark, io.place.witnesses)
 
 
 class FrontierFirst(_MostRecentFirst):
     """A list in descending order of an update time that it does not show, read down to rows that are as they were."""
+
+    place = ListPlace[list[str]]
 
     @override
     def key(self, io: StreamIO) -> None:
@@ -359,12 +315,12 @@ class FrontierFirst(_MostRecentFirst):
         return Frontier([*map(digest, head), *(before.digests if isinstance(before, Frontier) else ())])
 
     @override
-    def read_mark(self, io: StreamIO) -> ReadMark:
-        return lambda state: Frontier(state["digests"])
+    def mark(self, io: StreamIO, value: list[str]) -> Frontier:
+        return Frontier(value)
 
     @override
-    def covered(self, io: StreamIO, memory: ListMemory) -> tuple[Mark | None, tuple[str, ...]]:
-        return (None, ()) if io.refresh_is_due(memory.walked_at) else (memory.covered, memory.witnesses)
+    def covered(self, io: StreamIO, mark: Mark | None) -> tuple[Mark | None, tuple[str, ...]]:
+        return (None, ()) if io.refresh_is_due(io.place.walked_at) else (mark, io.place.witnesses)
 
 
 def nested(filters: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import datetime
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -20,24 +19,20 @@ from tap_apollo import schemas
 from tap_apollo.api.errors import GoneError, RedirectError, RequestError, UnknownReplyError
 from tap_apollo.paging import ListWalk, digest
 from tap_apollo.readers.io import name_of
-from tap_apollo.readers.lists import WALK, as_walked
+from tap_apollo.readers.lists import as_walked
 from tap_apollo.readers.reader import Estimate, Reader
-from tap_apollo.singer.conform import RecordConformer, is_bookmark
+from tap_apollo.singer.conform import RecordConformer
+from tap_apollo.singer.memory import AskedPlace, places_about
 from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
 
     from tap_apollo.paging import Record
     from tap_apollo.readers.cursor import Pass
     from tap_apollo.readers.io import StreamIO
     from tap_apollo.singer.stream import ApolloStream
-
-#: Where a stream's state holds its place in each parent, and there, what was asked about.
-PARENTS, ASKED = "parents", "asked"
-
-#: What a walk leaves at its place in the state.
-_PLACE = (WALK, "replication_key", "replication_key_value")
 
 #: Requests after which a STATE comes although the page of parents is not done.
 STATE_EVERY = 10
@@ -83,6 +78,7 @@ class PerRecord(Reader):
             once: Whether a record is asked about once, and not again when it has changed.
         """
         self.parents = parents
+        self.place = places_about({name_of(parent): parent.reads.place for parent in parents})
         self._ask = ask
         self._about = about
         self._batches = batches or {}
@@ -90,8 +86,8 @@ class PerRecord(Reader):
 
     @override
     def rows(self, io: StreamIO) -> Iterator[list[Record]]:
-        for parent in self._parents(io):
-            asking = _Asking(self, io, parent)
+        for parent, place in self._parents(io):
+            asking = _Asking(self, io, parent, place)
             try:
                 yield from asking.rows()
             finally:
@@ -99,18 +95,14 @@ class PerRecord(Reader):
             if asking.limited:
                 break
 
-    def _parents(self, io: StreamIO) -> Iterator[StreamIO]:
-        """Yield what each parent is read with, whose place is in this stream's."""
-        places = io.place.setdefault(PARENTS, {})
-        if not isinstance(places, dict):
-            places = io.place[PARENTS] = {}
+    def _parents(self, io: StreamIO) -> Iterator[tuple[StreamIO, AskedPlace[Any]]]:
+        """Yield what each parent is read with, and what of it was asked about."""
         for parent in self.parents:
             name = name_of(parent)
-            place = places.setdefault(name, {})
-            if not isinstance(place, dict) or not is_bookmark(place.get("replication_key_value")):
-                place = places[name] = {}
-                io.logger.warning("%s: its state of %s cannot be used; asking about all of them.", io.name, name)
-            yield io.of(parent, place, io.refresh_days)
+            place = getattr(io.place.parents, name) or AskedPlace()
+            place.walk = place.walk or parent.reads.place()
+            setattr(io.place.parents, name, place)
+            yield io.of(parent, place.walk, io.refresh_days), place
 
     def wants(self, record: Record) -> bool:
         """Whether Apollo can have anything about a record."""
@@ -163,7 +155,7 @@ class PerRecord(Reader):
         """Ask what each parent has to come, and, to see whether that is allowed, about one record."""
         wanted = pages = known = 0
         at_least = tried = False
-        for parent in self._parents(io):
+        for parent, place in self._parents(io):
             look = parent.stream.reads.estimate(parent)
             first = dataclasses.replace(next(as_walked(parent).start(parent).walk.pages()), per_page=1)
             some = [] if tried else parent.fetch(first).records[:1]
@@ -171,7 +163,9 @@ class PerRecord(Reader):
                 tried = True
                 with contextlib.suppress(GoneError):
                     self.ask(io, some, parent)
-            known += math.ceil(len(Asked(parent)) / self.batch_of(parent)) if self.remembers_all_of(parent) else 0
+            known += (
+                math.ceil(len(Asked(place, parent)) / self.batch_of(parent)) if self.remembers_all_of(parent) else 0
+            )
             wanted += math.ceil((look.records or 0) / self.batch_of(parent))
             pages, at_least = pages + look.requests, at_least or look.at_least
         if known:
@@ -190,23 +184,12 @@ class Asked:
     records again and again. ``since`` is when a walk first came to its end, and is not there before.
     """
 
-    def __init__(self, parent: StreamIO) -> None:
-        """Take up what an earlier run left at the parent's place, unless it is none of that or too old."""
-        keys, since = list[str](), None
-        try:
-            state = parent.place[ASKED]
-            since = state.get("since")
-            if since and parent.refresh_is_due(datetime.datetime.fromisoformat(since)):
-                since = None
-            else:
-                keys = [key for key in state["keys"] if isinstance(key, str)]
-        except (AttributeError, KeyError, TypeError, ValueError):
-            since = None
-        self._known = {*keys}
-        self._state: dict[str, Any] = {"keys": keys}
-        if since:
-            self._state["since"] = since
-        parent.place[ASKED] = self._state
+    def __init__(self, place: AskedPlace[Any], parent: StreamIO) -> None:
+        """Take up what an earlier run left in the place, unless it is too old."""
+        if place.since and parent.refresh_is_due(place.since):
+            place.keys, place.since = [], None
+        self._place = place
+        self._known = {*place.keys}
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -220,16 +203,16 @@ class Asked:
         """Note what was asked about, and is written."""
         new = [key for key in keys if key not in self._known]
         self._known.update(new)
-        self._state["keys"] += new
+        self._place.keys += new
 
     def keep(self, keys: Container[str]) -> None:
         """Forget all others."""
-        self._state["keys"] = [key for key in self._state["keys"] if key in keys]
-        self._known = {*self._state["keys"]}
+        self._place.keys = [key for key in self._place.keys if key in keys]
+        self._known = {*self._place.keys}
 
     def ended(self, started: datetime.datetime) -> None:
         """Note that a walk came to its end, in a run that began at a moment."""
-        self._state.setdefault("since", started.isoformat(timespec="seconds"))
+        self._place.since = self._place.since or started
 
 
 class _Asking:
@@ -241,14 +224,14 @@ class _Asking:
         limited: Whether the limit of requests ended it.
     """
 
-    def __init__(self, reader: PerRecord, io: StreamIO, parent: StreamIO) -> None:
+    def __init__(self, reader: PerRecord, io: StreamIO, parent: StreamIO, place: AskedPlace[Any]) -> None:
         """Take up where the last run was."""
         self._reader = reader
         self._io = io
         self._parent = parent
-        self._began_at = {name: copy.deepcopy(parent.place[name]) for name in _PLACE if name in parent.place}
+        self._began_at = copy.copy(parent.place)
         self._failed = io.tolerance.failed
-        self._asked = Asked(parent)
+        self._asked = Asked(place, parent)
         self._key = reader.keys(parent)
         self.limited = False
 
@@ -260,9 +243,8 @@ class _Asking:
     def end(self) -> None:
         """Go back to where the run began, if something is still to be asked about."""
         if self._owes:
-            for name in _PLACE:
-                self._parent.place.pop(name, None)
-            self._parent.place.update(self._began_at)
+            self._parent.place.become(self._began_at)
+            self._io.keep()
 
     def rows(self) -> Iterator[list[Record]]:
         """Yield the rows about the parent's records; whoever asks for the next has written those before."""
@@ -309,6 +291,7 @@ class _Asking:
             yield self._about([wanted[key] for key in keys])
             if io.tolerance.failed == failed:
                 self._asked.add(keys)
+                io.keep()
         return True
 
     def _about(self, records: list[Record]) -> list[Record]:

@@ -10,17 +10,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from jsonschema import Draft7Validator
 from typing_extensions import override
 
-from tap_apollo.api.errors import ApolloError, GoneError, OutOfCreditsError, RedirectError, RequestError
+from tap_apollo.api.errors import GoneError, OutOfCreditsError, RedirectError, RequestError
 from tap_apollo.credits import LimitReachedError, Price, Purchases
 from tap_apollo.readers.io import name_of
 from tap_apollo.readers.lists import as_walked
 from tap_apollo.readers.reader import Estimate, Reader
 from tap_apollo.singer.conform import now
+from tap_apollo.singer.memory import Buys, Nowhere
 from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
@@ -30,12 +30,10 @@ if TYPE_CHECKING:
     from tap_apollo.credits import Ledger
     from tap_apollo.paging import Record
     from tap_apollo.readers.io import StreamIO
+    from tap_apollo.singer.memory import ByDay
     from tap_apollo.singer.stream import ApolloStream
 
-#: Where a stream's state holds what was bought, and the walk of the stream that it takes its records from.
-BOUGHT, SOURCE = "bought", "source"
-
-_BOUGHT = {BOUGHT: {"type": "object", "additionalProperties": {"type": "string"}}, SOURCE: {"type": "object"}}
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +88,9 @@ class Job(Protocol):
 class Jobs(Protocol):
     """What a stream has to buy, as its declaration says it."""
 
-    #: What the stream's state may hold, as JSON Schema; anything else would make it buy twice.
-    remembers: Mapping[str, Any]
+    @property
+    def remembers(self) -> Any:
+        """The kind of bookmark that holds all that is remembered."""
 
     @property
     def asks_for(self) -> str:
@@ -136,11 +135,6 @@ class Buying:
         return self.io.services.ledger
 
     @property
-    def state(self) -> dict[str, Any]:
-        """The stream's state, changed in place."""
-        return self.io.place
-
-    @property
     def today(self) -> datetime.date:
         """The day that the run began."""
         return self.io.services.today
@@ -170,6 +164,7 @@ class Buying:
         """
         self._keep_to_max_pages()
         services = self.io.services
+        self.io.keep()
         self.io.orders += 1
         try:
             return self.io.ask(order.parameters, order.record_id, worst=order.worst, cost=cost)
@@ -191,28 +186,11 @@ class Buying:
             refresh: Whether what is older than `credit_refresh_days` is forgotten.
         """
         days = self.io.config.get("credit_refresh_days") if refresh else None
-        try:
-            return Purchases(self.state.setdefault(BOUGHT, {}), self.today, days)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise self.unusable(error) from error
+        return Purchases(self.io.remembered.bought, self.io.services.run, self.today, days)
 
-    def check_state(self, remembers: Mapping[str, Any]) -> None:
-        """Make sure that the state tells what was bought.
-
-        Raises:
-            ApolloError: It does not.
-        """
-        properties = {**_BOUGHT, **remembers}
-        error = next(Draft7Validator({"properties": properties}).iter_errors(self.state), None)
-        if error:
-            raise self.unusable(error)
-
-    def unusable(self, error: Exception) -> ApolloError:
-        """Return what to raise for a state that does not tell what was bought: rather nothing than all of it again."""
-        return ApolloError(
-            f"the state does not tell what was bought ({type(error).__name__}), and nothing is bought twice: "
-            f"repair `bookmarks.{self.io.name}`, or remove it to buy anew.",
-        )
+    def entry(self, grown: ByDay[T], nothing: T) -> T:
+        """Return what this run has noted today of what only grows, changed in place; nothing at first."""
+        return grown.setdefault(self.today, {}).setdefault(self.io.services.run, nothing)
 
     def source(self, stream: type[ApolloStream]) -> StreamIO:
         """Return what a stream is read with whose records name what to buy.
@@ -220,8 +198,9 @@ class Buying:
         Its place is kept in the buyer's state, so that neither disturbs the other. What was bought from it may be
         bought again once the whole of it is read again.
         """
-        place = self.state.setdefault(SOURCE, {})
-        return self.io.of(stream, place, self.io.config.get("credit_refresh_days"))
+        place = self.io.place
+        place.source = place.source or stream.reads.place()
+        return self.io.of(stream, place.source, self.io.config.get("credit_refresh_days"))
 
     def records_of(self, stream: type[ApolloStream]) -> Iterator[list[Record]]:
         """Yield another stream's rows, page by page, on from where the last run was stopped.
@@ -269,6 +248,11 @@ class Purchase(Reader):
         self.parents = jobs.sources
         self._probe = probe or {}
 
+    @property
+    def remembers(self) -> Any:
+        """The kind of bookmark that holds all that is remembered."""
+        return self.jobs.remembers
+
     @override
     def rows(self, io: StreamIO) -> Iterator[list[Record]]:
         if io.services.trial:
@@ -277,7 +261,6 @@ class Purchase(Reader):
         buying = Buying(io, self.price)
         dated = "purchased_at" in io.columns
         try:
-            buying.check_state(self.jobs.remembers)
             for rows in self.bought(buying):
                 yield [{**row, "purchased_at": now()} for row in rows] if dated else rows
         except LimitReachedError as reached:
@@ -304,6 +287,7 @@ class Purchase(Reader):
                 return
             yield rows
             job.bought(rows)
+            buying.io.keep()
 
     def _refused(self, job: Job, error: RequestError, buying: Buying) -> Iterator[list[Record]]:
         """Do a job in parts that Apollo refuses as a whole, which is free: only some may be why."""
@@ -324,7 +308,7 @@ class Purchase(Reader):
         services = io.services
         if not services.has_ledger:  # it came to no request
             return ()
-        services.write_state()
+        io.save()
         self.jobs.summary(Buying(io, self.price))
         spent = services.ledger.spent[io.name]
         return counted(io.delivered, "record"), counted(io.orders, "request"), counted(spent, "credit")
@@ -332,7 +316,6 @@ class Purchase(Reader):
     @override
     def estimate(self, io: StreamIO) -> Estimate:
         buying = Buying(io, self.price)
-        buying.check_state(self.jobs.remembers)
         with contextlib.suppress(RequestError):
             io.ask(self._probe, "0" if "{id}" in io.endpoint.path else None)
         units, at_least = self.jobs.to_buy(buying)
@@ -376,7 +359,7 @@ class Wanted:
 class Records:
     """Records to buy, one or several a request, each once: those that the settings name, or another stream's."""
 
-    remembers: Mapping[str, Any] = {}
+    remembers: Any = Buys[Nowhere]
     asks_for: str
     sources: tuple[type[ApolloStream], ...]
 

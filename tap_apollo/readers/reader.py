@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tap_apollo.singer.memory import Bookmark, Nowhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +49,7 @@ class Reader:
         costs: Whether it costs credits: then the stream exists only if `credit_streams` names it.
         parents: The streams whose records tell what to ask for.
         also_asks: Endpoints that it asks beside the stream's own and those of its parents.
+        place: The kind of place that tells a later run where to go on.
     """
 
     on_by_default: ClassVar[bool] = True
@@ -57,6 +60,13 @@ class Reader:
     also_asks: ClassVar[tuple[Endpoint, ...]] = ()
 
     parents: tuple[type[ApolloStream], ...] = ()
+
+    place: Any = Nowhere
+
+    @property
+    def remembers(self) -> Any:
+        """The kind of bookmark that holds all that is remembered."""
+        return Bookmark[self.place]  # type: ignore[name-defined]
 
     def rows(self, io: StreamIO) -> Iterator[list[Record]]:
         """Yield rows, some at a time; whoever asks for more has written those before.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import heapq
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from tap_apollo.paging import EVERYTHING, PER_PAGE, DateWindow, WindowedListing, WindowMemory, WindowWalk
+from tap_apollo.paging import EVERYTHING, PER_PAGE, DateWindow, WindowedListing, WindowWalk
 from tap_apollo.paging.walks import WITNESSES
 from tap_apollo.paging.windows import FLOOR
-from tap_apollo.readers.lists import WALK, WalkReader, expected, remembered
+from tap_apollo.readers.lists import WalkReader, expected
 from tap_apollo.singer.conform import moment, timestamp
+from tap_apollo.singer.memory import Moment, WindowPlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +31,7 @@ class Windows(WalkReader):
     takes_max_pages = True
     takes_full_refresh_days = True
     tells_changes = True
+    place = WindowPlace
 
     def __init__(
         self, parameters: Callable[[DateWindow], Mapping[str, Any]], *, days_ahead: int = 1, slices: Cut | None = None
@@ -84,21 +87,22 @@ class WindowPass:
     def __init__(self, reader: Windows, io: StreamIO) -> None:
         """Begin where the place says."""
         self._io = io
-        self._memory = memory = remembered(io, WindowMemory.from_state, WindowMemory())
-        self._latest: list[tuple[str, str]] = [*memory.latest]  # of the runs that the walk was begun in, too
+        self._place: WindowPlace = io.place
+        self._before = place = copy.copy(self._place)
+        self._latest = [*place.latest]  # of the runs that the walk was begun in, too
         heapq.heapify(self._latest)
-        self._began = memory.began or timestamp(io.started.isoformat())
+        self._began = place.began or Moment(timestamp(io.started.isoformat()))
         since = io.config.get("start_date")
         start = FLOOR if since is None else _day(timestamp(since))
         first, witnesses = start, tuple[str, ...]()
-        bookmark = io.place.get("replication_key_value")
-        if bookmark and not io.refresh_is_due(memory.walked_at):
+        if place.bookmark and not io.refresh_is_due(place.walked_at):
             lookback = datetime.timedelta(days=io.config["lookback_days"])
-            first, witnesses = max(start, _day(bookmark) - lookback), memory.witnesses
+            first, witnesses = max(start, _day(place.bookmark) - lookback), place.witnesses
         last = reader.last_day(io)
         span = DateWindow(min(first, last), last)
-        self.resumed = memory.stop is not None
-        self._walk = WindowWalk(reader.listing(io), span, since=start, stop=memory.stop, witnesses=witnesses)
+        stop = place.stopped()
+        self.resumed = stop is not None
+        self._walk = WindowWalk(reader.listing(io), span, since=start, stop=stop, witnesses=witnesses)
 
     @property
     def walk(self) -> Walk:
@@ -111,24 +115,21 @@ class WindowPass:
         for row in rows:
             at = moment(row.get(str(io.stream.replication_key)))
             if at and at <= self._began and (at, row["id"]) not in self._latest:
-                heapq.heappush(self._latest, (at, row["id"]))
+                heapq.heappush(self._latest, (Moment(at), row["id"]))
                 if len(self._latest) > WITNESSES:
                     heapq.heappop(self._latest)
-        witnesses = () if self._walk.recognized else self._memory.witnesses
-        memory = WindowMemory(self._walk.stop(), witnesses, self._memory.walked_at, tuple(self._latest), self._began)
-        io.place[WALK] = memory.to_state()
+        self._place.stop_at(self._walk.stop())
+        self._place.witnesses = () if self._walk.recognized else self._before.witnesses
+        self._place.latest, self._place.began = tuple(self._latest), self._began
         io.save()
 
     def finish(self, outcome: Outcome) -> None:
         """Note what the walk has covered."""
-        place = self._io.place
         witnesses = tuple(record_id for _, record_id in self._latest)
-        walked_at = self._io.started if outcome.whole else self._memory.walked_at
-        place[WALK] = WindowMemory(None, witnesses, walked_at).to_state()
-        if self._latest:
-            latest = max(self._latest)[0]
-            bookmark = max(latest, place.get("replication_key_value", ""))
-            place.update(replication_key=self._io.stream.replication_key, replication_key_value=bookmark)
+        walked_at = self._io.started if outcome.whole else self._before.walked_at
+        bookmark = max((at for at, _ in (*self._latest, (self._before.bookmark, "")) if at), default=None)
+        self._place.become(WindowPlace(None, witnesses, walked_at, bookmark=bookmark))
+        self._io.keep()
 
 
 def _day(moment: str) -> datetime.date:

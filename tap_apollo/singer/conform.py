@@ -74,15 +74,6 @@ def moment_of(column: str) -> Callable[[Mapping[str, Any]], str | None]:
     return lambda row: moment(row.get(column))
 
 
-def is_bookmark(value: Any) -> bool:
-    """Whether a value can be the bookmark in a state: a moment, or none yet."""
-    try:
-        timestamp(value or "1970-01-01")
-    except (AttributeError, TypeError, ValueError):
-        return False
-    return True
-
-
 def now() -> str:
     """Return the moment in the format that the tap writes."""
     return datetime.datetime.now(tz=datetime.timezone.utc).isoformat(timespec="microseconds")

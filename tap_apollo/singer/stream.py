@@ -17,6 +17,7 @@ from tap_apollo import schemas, sdk
 from tap_apollo.readers.io import StreamIO
 from tap_apollo.readers.lists import Whole
 from tap_apollo.singer.conform import Conform
+from tap_apollo.singer.memory import Memory, StateError, refusal
 from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class ApolloStream(Stream):
     # Where the SDK has no public hook: `sdk` tells why.
     _generate_record_messages = sdk.record_messages
     _increment_stream_state = sdk.leave_the_state_alone
+    _write_starting_replication_value = sdk.leave_the_state_alone
     log = sdk.log
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -127,24 +129,49 @@ class ApolloStream(Stream):
     # The run
 
     def io(self) -> StreamIO:
-        """Return what the stream is read with, once; its place is kept if what is read is also written."""
+        """Return what the stream is read with, once; its place is kept if what is read is also written.
+
+        Raises:
+            ApolloError: The state does not tell what was bought.
+        """
         days: dict[str, int] = self.config["full_refresh_days"]
+        memory = self._memory()
         return StreamIO(
             self.services,
             type(self),
-            self.stream_state,
+            memory.place,
+            memory,
             self.priority,
             keeps_place=self.selected,
             refresh_days=days.get(self.name),
         )
 
+    def _memory(self) -> Memory:
+        """Return what is remembered of the stream: nothing, if the state of a free one cannot be used, which is said.
+
+        Raises:
+            ApolloError: The state does not tell what was bought.
+        """
+        bookmark, kind = self.stream_state, self.reads.remembers
+        try:
+            return Memory(bookmark, kind, self.replication_key)
+        except StateError as error:
+            if self.reads.costs:
+                raise refusal(self.name, error) from error
+            self.logger.warning("%s: the state %s; reading everything.", self.name, error)
+        bookmark.clear()
+        return Memory(bookmark, kind, self.replication_key)
+
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
         """Read the stream; what ends it early goes to the run's report, so that the other streams go on."""
-        report = self.services.report
-        if report.fatal is not None:
+        report, conformed, io = self.services.report, self.conformed, None
+        if report.fatal is None:
+            with report.containing(self.name):
+                io = self.io()
+        if io is None:
             return
-        began, io, conformed = time.monotonic(), self.io(), self.conformed
+        began = time.monotonic()
         self.number_version()
         for child in self._derived:
             child.number_version()
@@ -200,6 +227,10 @@ class ApolloStream(Stream):
     @functools.cached_property
     def _derived(self) -> list[ApolloStream]:
         return [cast("ApolloStream", one) for one in self.child_streams if one.selected]
+
+    @override
+    def get_replication_key_signpost(self, context: Context | None = None) -> None:
+        """Return nothing to put into the state: the walk sees to it that no bookmark is too late."""
 
     # Deletions
 

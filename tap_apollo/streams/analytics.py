@@ -18,6 +18,7 @@ from tap_apollo.readers.cursor import Cursor
 from tap_apollo.readers.lists import WalkReader
 from tap_apollo.readers.reader import Estimate
 from tap_apollo.singer.conform import now
+from tap_apollo.singer.memory import ReportsPlace
 from tap_apollo.singer.stream import ApolloStream
 
 if TYPE_CHECKING:
@@ -50,9 +51,6 @@ TOTAL = "total"
 
 #: What Apollo allows (vendor's reference).
 WINDOW = WindowState(HOUR, limit=5, left=5)
-
-#: Where the state holds the name of the report that the next run begins with.
-NEXT = "next"
 
 
 class Report:
@@ -131,11 +129,13 @@ class Reports(WalkReader):
     The rate limit may stop a run between two reports, so the state says which one the next run begins with.
     """
 
+    place = ReportsPlace
+
     @override
     def cursors(self, io: StreamIO, **options: Any) -> Iterator[Cursor]:
         reports = [Report(entry) for entry in io.config["analytics_reports"]]
         names = [report.name for report in reports]
-        first = names.index(io.place[NEXT]) if io.place.get(NEXT) in names else 0
+        first = names.index(io.place.next) if io.place.next in names else 0
         walked = ReportsPass(io, [*reports[first:], *reports[:first]])
         yield Cursor(io, walked, fetch=walked.fetch)
 
@@ -197,9 +197,8 @@ class ReportsPass:
 
     def _begin_next_run_at(self, number: int) -> None:
         """Note in the state with which of the reports the next run begins; with the first if there are no more."""
-        self._io.place.pop(NEXT, None)
-        if number < len(self._reports):
-            self._io.place[NEXT] = self._reports[number].name
+        self._io.place.next = self._reports[number].name if number < len(self._reports) else None
+        self._io.keep()
 
 
 class AnalyticsReports(ApolloStream):

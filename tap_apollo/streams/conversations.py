@@ -11,6 +11,7 @@ from tap_apollo.credits import Price
 from tap_apollo.paging import PER_PAGE
 from tap_apollo.readers.purchase import Purchase, Records
 from tap_apollo.readers.windows import Windows
+from tap_apollo.singer.memory import Buys, RecordsPlace, WindowPlace
 from tap_apollo.singer.stream import ApolloStream
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Transcripts(Records):
 
     asks_for = "conversations"
     sources = (Conversations,)
+    remembers = Buys[RecordsPlace[WindowPlace]]
 
     @override
     def asked(self, batch: list[Wanted], rows: list[Record]) -> Iterable[str]:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from tap_apollo.api.endpoint import GET, POST
-from tap_apollo.api.errors import GoneError
+from tap_apollo.api.errors import ApolloError, GoneError
 from tap_apollo.config.settings import PERSON_CLUES
 from tap_apollo.credits import PHONE_NUMBER, Price
 from tap_apollo.readers.purchase import Order, Purchase, Records, Wanted
 from tap_apollo.readers.reader import Estimate, Reader
 from tap_apollo.singer.conform import now
+from tap_apollo.singer.memory import Buys, BuysPeople, FetchesResults, ListPlace, RecordsPlace, entries, expire
 from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.accounts import Accounts
 from tap_apollo.streams.contacts import Contacts
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
 
     from tap_apollo.readers.io import StreamIO
-    from tap_apollo.readers.purchase import Buying
-
-#: Where people_enrichment's state holds the ids of requests whose results come later, and the day of each.
-PENDING = "pending"
+    from tap_apollo.readers.purchase import Buying, Job
 
 #: How long Apollo keeps results (vendor's reference of webhook_result).
 KEPT_DAYS = 30
+
+#: After how many days nobody needs to know any more that there were results.
+FORGOTTEN_DAYS = 60
 
 #: What Apollo says of a request whose results will not come any more.
 LOST = frozenset({"invalid_request_id", "request_id_expired", "request_id_unknown"})
@@ -45,6 +46,7 @@ class Domains(Records):
 
     asks_for = "`domains`, or the domains of accounts"
     sources = (Accounts,)
+    remembers = Buys[RecordsPlace[ListPlace[list[str]]]]
 
     @override
     def given(self, buying: Buying) -> list[Wanted] | None:
@@ -113,7 +115,12 @@ class Matches(Records):
 
     asks_for = "`people_enrichment`: persons in the setting, contacts, or what people finds"
     sources = (Contacts, People)
-    remembers: Mapping[str, Any] = {PENDING: {"type": "object", "additionalProperties": {"type": "string"}}}
+    remembers = BuysPeople
+
+    @override
+    def of(self, buying: Buying) -> Iterator[Job]:
+        expire(buying.io.remembered.pending, buying.today - datetime.timedelta(days=FORGOTTEN_DAYS))
+        return super().of(buying)
 
     @override
     def given(self, buying: Buying) -> list[Wanted] | None:
@@ -154,7 +161,7 @@ class Matches(Records):
         with buying.io.endpoint.parsing():
             request_id = str(reply["request_id"]) if reply.get("request_id") is not None else None
             if request_id and any(surcharges(buying.io.config)):
-                buying.state.setdefault(PENDING, {})[request_id] = f"{buying.today}"
+                buying.entry(buying.io.remembered.pending, list[str]()).append(request_id)
             return [
                 {**row, "request_id": request_id, **({"contact_id": one.contact_id} if one.contact_id else {})}
                 for row, one in paired(reply["matches"], batch)
@@ -222,15 +229,22 @@ class PendingResults(Reader):
 
     parents = (PeopleEnrichment,)
 
+    @property
+    def remembers(self) -> Any:
+        """The kind of bookmark that holds all that is remembered."""
+        return FetchesResults
+
     @override
     def rows(self, io: StreamIO) -> Iterator[list[Record]]:
-        pending = self._pending(io)
-        for request_id, asked in [] if io.services.trial else [*pending.items()]:
+        if io.services.trial:
+            return
+        today = io.services.today
+        self._forget(io)
+        for request_id, asked in self._pending(io).items():
             try:
                 reply = io.ask({}, request_id)
             except GoneError as gone:
-                age = (io.services.today - datetime.date.fromisoformat(asked)).days
-                if gone.code not in LOST and age <= KEPT_DAYS:
+                if gone.code not in LOST and (today - asked).days <= KEPT_DAYS:
                     continue
                 io.tolerance.note_gone()
             else:
@@ -239,14 +253,18 @@ class PendingResults(Reader):
                 if not ready:
                     continue
                 yield [{**reply, "request_id": request_id, "read_at": now()}]
-            del pending[request_id]
-            io.services.write_state()
+            io.remembered.ended.setdefault(today, {}).setdefault(io.services.run, []).append(request_id)
+            io.save()
 
     @override
     def summary(self, io: StreamIO) -> tuple[str, ...]:
         if lost := io.tolerance.gone:
             io.logger.warning("%s: Apollo has no results any more for %s.", io.name, counted(lost, "request"))
-        return counted(io.delivered, "result"), f"{len(self._pending(io)):,} not ready yet"
+        try:
+            left = len(self._pending(io))
+        except ApolloError:  # which was said
+            return ()
+        return counted(io.delivered, "result"), f"{left:,} not ready yet"
 
     @override
     def estimate(self, io: StreamIO) -> Estimate:
@@ -255,11 +273,27 @@ class PendingResults(Reader):
         pending = len(self._pending(io))
         return Estimate(pending, requests=pending)
 
-    def _pending(self, io: StreamIO) -> dict[str, str]:
-        """Return the requests whose results have not come, and the day of each; changed in place."""
-        bookmarks = io.services.state.setdefault("bookmarks", {})
-        pending: dict[str, str] = bookmarks.get(PeopleEnrichment.name, {}).get(PENDING, {})
-        return pending
+    def _forget(self, io: StreamIO) -> None:
+        """Drop what has ended and is not pending in the state any more; nothing ends before the day that it is of."""
+        asked: BuysPeople = io.remembered_by(PeopleEnrichment)
+        forgotten = io.services.today - datetime.timedelta(days=FORGOTTEN_DAYS)
+        expire(io.remembered.ended, min([forgotten, *asked.pending]))
+
+    def _pending(self, io: StreamIO) -> dict[str, datetime.date]:
+        """Return the requests whose results have not come, and the day of each.
+
+        Raises:
+            ApolloError: The state does not tell.
+        """
+        asked: BuysPeople = io.remembered_by(PeopleEnrichment)
+        ended = {one for some in entries(io.remembered.ended) for one in some}
+        return {
+            one: day
+            for day, runs in asked.pending.items()
+            for some in runs.values()
+            for one in some
+            if one not in ended
+        }
 
 
 class EnrichmentResults(ApolloStream):

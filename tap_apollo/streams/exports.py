@@ -18,12 +18,13 @@ from tap_apollo.credits import Price
 from tap_apollo.paging.windows import FLOOR
 from tap_apollo.readers.purchase import Order, Purchase
 from tap_apollo.singer.conform import now, timestamp
+from tap_apollo.singer.memory import BuysExports, ExportOrder, Moment, entries, expire
 from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.conversations import Conversations, has_insights
 from tap_apollo.streams.workspace import UserProfile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from singer_sdk.helpers.types import Record
 
@@ -44,8 +45,9 @@ class Exports(Purchase):
     #: Seconds after which to ask whether an export is ready; after the last, the next run asks.
     patience: ClassVar[tuple[int, ...]] = (0, 1, 2, 4, 8, 15)
 
-    #: Days after which an export that is not ready never will be.
+    #: Days after which an export that is not ready never will be, and after which nobody needs to know of it any more.
     kept: ClassVar[int] = 7
+    forgotten: ClassVar[int] = 37
 
     def __init__(self) -> None:
         """Declare the price."""
@@ -62,55 +64,59 @@ class Exports(Purchase):
     @override
     def bought(self, buying: Buying) -> Iterator[list[Record]]:
         """Fetch what was paid for, then pay for the next window, until yesterday is reached."""
-        pending = buying.state.setdefault("pending", {})
-        for export_id in list(pending):
-            yield from self._fetched(export_id, pending, buying)
+        remembered: BuysExports = buying.io.remembered
+        ended = {one for some in entries(remembered.ended) for one in some}
+        for export_id, order in [order for some in entries(remembered.pending) for order in some.items()]:
+            if export_id not in ended:
+                yield from self._fetched(export_id, order, buying)
+        forgotten = buying.today - datetime.timedelta(days=self.forgotten)
+        expire(remembered.pending, forgotten)
+        expire(remembered.ended, forgotten)
         while (start := next_start(buying)) < last_end(buying):
             end, count = window(buying, start, last_end(buying))
             if count:
                 buying.left = f"conversations from {start:%Y-%m-%d} on"
                 export_id = _export(buying, start, end, count)
-                pending[export_id] = {
-                    "start_time": start.isoformat(),
-                    "end_time": end.isoformat(),
-                    "requested_at": now(),
-                    "booked": count,
-                }
-            buying.state["exported_until"] = end.isoformat()
-            buying.io.services.write_state()
+                order = ExportOrder(Moment(start.isoformat()), Moment(end.isoformat()), Moment(now()), count)
+                buying.entry(remembered.pending, dict[str, ExportOrder]())[export_id] = order
+            buying.io.place.exported_until = Moment(end.isoformat())
+            buying.io.save()
             if count:
-                yield from self._fetched(export_id, pending, buying)
+                yield from self._fetched(export_id, order, buying)
 
-    def _fetched(self, export_id: str, pending: dict[str, Any], buying: Buying) -> Iterator[list[Record]]:
+    def _fetched(self, export_id: str, order: ExportOrder, buying: Buying) -> Iterator[list[Record]]:
         """Yield the row of an export if it is ready."""
-        order, io = pending[export_id], buying.io
-        rows = self._download(export_id, io)
+        io, day = buying.io, datetime.date.fromisoformat(order.requested_at[:10])
+        age, rows = buying.today - day, self._download(export_id, io)
         if rows is None:
-            age = buying.today - datetime.date.fromisoformat(order["requested_at"][:10])
             if age.days > self.kept:
-                del pending[export_id]
+                self._ended(export_id, buying)
                 text = "%s: the export %s, paid for on %s, was not ready after %d days and is given up: ask Apollo."
-                io.logger.warning(text, io.name, export_id, order["requested_at"][:10], self.kept)
+                io.logger.warning(text, io.name, export_id, day, self.kept)
             else:
                 io.logger.info("%s: the export %s is not ready; the next run asks again.", io.name, export_id)
             return
         yield [
             {
                 "export_id": export_id,
-                **{name: order[name] for name in ("start_time", "end_time", "requested_at")},
+                "start_time": order.start_time,
+                "end_time": order.end_time,
+                "requested_at": order.requested_at,
                 "record_count": len(rows),
                 "conversations": rows,
             }
         ]
-        del pending[export_id]
-        free = sum(not has_insights(row) for row in rows) if len(rows) == order["booked"] else 0
-        ordered = datetime.datetime.fromisoformat(order["requested_at"])
-        buying.ledger.take_back(
-            io.name,
-            free * buying.price.credits,
-            booked=ordered.date(),
-            of_this_run=ordered >= io.started,
-        )
+        self._ended(export_id, buying)
+        if age.days > self.forgotten or len(rows) != order.booked:
+            return
+        free = sum(not has_insights(row) for row in rows)
+        this_run = datetime.datetime.fromisoformat(order.requested_at) >= io.started
+        buying.ledger.take_back(io.name, free * buying.price.credits, booked=day, of_this_run=this_run)
+
+    @staticmethod
+    def _ended(export_id: str, buying: Buying) -> None:
+        buying.entry(buying.io.remembered.ended, list[str]()).append(export_id)
+        buying.io.keep()
 
     def _download(self, export_id: str, io: StreamIO) -> list[Record] | None:
         """Return the rows of an export; None if it is not ready."""
@@ -137,18 +143,7 @@ class _Windows:
 
     asks_for = "conversations, counted; user_profile, whom Apollo tells"
     sources = (Conversations, UserProfile)
-    remembers: Mapping[str, Any] = {
-        "pending": {
-            "type": "object",
-            "additionalProperties": {
-                "type": "object",
-                "required": ["start_time", "end_time", "requested_at", "booked"],
-                "properties": {"booked": {"type": "integer"}},
-                "additionalProperties": {"type": "string"},
-            },
-        },
-        "exported_until": {"type": "string"},
-    }
+    remembers = BuysExports
 
     def of(self, buying: Buying) -> Iterator[Job]:  # noqa: ARG002
         """Yield nothing: exports are ordered by their own program."""
@@ -169,7 +164,7 @@ def last_end(buying: Buying) -> datetime.datetime:
 
 def next_start(buying: Buying) -> datetime.datetime:
     """Return where the next window begins."""
-    since = buying.state.get("exported_until") or buying.io.config.get("start_date") or f"{FLOOR}"
+    since = buying.io.place.exported_until or buying.io.config.get("start_date") or f"{FLOOR}"
     return datetime.datetime.fromisoformat(timestamp(since))
 
 

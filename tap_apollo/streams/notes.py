@@ -37,9 +37,8 @@ def notes_on(io: StreamIO, records: list[Record], parent: StreamIO) -> list[Reco
     created = {"start_date": timestamp(since)[:10]} if since else {}
     cursor = Cursor(io, Fleeting(ListWalk(Listing({**about, **created}))))
     notes = [note for some in cursor for note in some]
-    changes = [io.place.get("replication_key_value") or "", *(moment(note.get("updated_at")) or "" for note in notes)]
-    if latest := max(changes):
-        io.place.update(replication_key=io.stream.replication_key, replication_key_value=latest)
+    changes = [io.place.latest, *(moment(note.get("updated_at")) for note in notes)]
+    io.place.latest = max(filter(None, changes), default=None)
     return notes
 
 

@@ -16,6 +16,16 @@ from tap_apollo.paging.windows import FLOOR
 from tap_apollo.readers.lists import FreeSearches, nested
 from tap_apollo.readers.purchase import Order, Purchase, Records, Wanted
 from tap_apollo.singer.conform import moment, timestamp
+from tap_apollo.singer.memory import (
+    Buys,
+    BuysPages,
+    NewsGroup,
+    NewsPlace,
+    Nowhere,
+    RecordsPlace,
+    SearchPlace,
+    entries,
+)
 from tap_apollo.singer.stream import ApolloStream
 
 if TYPE_CHECKING:
@@ -42,22 +52,7 @@ class Searches:
 
     asks_for = "`organization_searches`"
     sources = ()
-    remembers: Mapping[str, Any] = {
-        "found": {"type": "array", "items": {"type": "string"}},
-        "searches": {
-            "type": "object",
-            "additionalProperties": {
-                "type": "object",
-                "required": ["filters", "began", "next", "done"],
-                "properties": {
-                    "filters": {"type": "string"},
-                    "began": {"type": "string"},
-                    "next": {"type": "integer", "minimum": 1},
-                    "done": {"type": "boolean"},
-                },
-            },
-        },
-    }
+    remembers = BuysPages
 
     def of(self, buying: Buying) -> Iterator[Job]:
         """Yield the searches."""
@@ -69,10 +64,10 @@ class Searches:
         pages, at_least = 0, False
         for search in buying.io.config["organization_searches"]:
             place, limit = Search(search, buying).place, search.get("max_pages")
-            if place["done"] or place.get("ignored"):
+            if place.done or place.ignored:
                 continue
-            known = place.get("pages")
-            left = known - place["next"] + 1 if known else 1
+            known = place.pages
+            left = known - place.next + 1 if known else 1
             pages += left if limit is None else limit if known is None else min(left, limit)
             at_least = at_least or (known is None and limit is None)
         return pages, at_least
@@ -91,20 +86,15 @@ class Search:
         self._name = search["name"]
         self._pages = 0
         self._total = 0
-        self.place = self._from_state()
+        self.place = self._place()
 
-    def _from_state(self) -> dict[str, Any]:
+    def _place(self) -> SearchPlace:
         buying, filters = self._buying, digest(self._search["filters"])
-        places = buying.state.setdefault("searches", {})
-        place: dict[str, Any] = places.get(self._name, {})
-        try:
-            age = (buying.today - datetime.date.fromisoformat(place["began"])).days if place else 0
-            days = buying.io.config.get("credit_refresh_days")
-            if place.get("filters") != filters or (place["done"] and days is not None and age >= days):
-                place = {"filters": filters, "began": f"{buying.today}", "next": 1, "done": False}
-        except ValueError as error:
-            raise buying.unusable(error) from error
-        places[self._name] = place
+        places, days = buying.io.place.searches, buying.io.config.get("credit_refresh_days")
+        place: SearchPlace | None = places.get(self._name)
+        is_old = place and place.done and days is not None and (buying.today - place.began).days >= days
+        if place is None or place.filters != filters or is_old:
+            place = places[self._name] = SearchPlace(filters, buying.today)
         return place
 
     def order(self) -> Order | None:
@@ -114,17 +104,17 @@ class Search:
             ApolloError: Apollo ignores the filters.
         """
         place, buying, limit = self.place, self._buying, self._search.get("max_pages")
-        if place["done"]:
+        if place.done:
             return None
-        if place.get("ignored"):
+        if place.ignored:
             text = f"Apollo ignores the filters of the search `{self._name}`: correct them in `organization_searches`."
             raise ApolloError(text)
-        buying.left = f"the search `{self._name}` from page {place['next']:,} on"
+        buying.left = f"the search `{self._name}` from page {place.next:,} on"
         if self._pages == limit:
             buying.stop(f"`max_pages` of the search `{self._name}` is {self._pages:,}")
             return None
         self._pages += 1
-        page = {"page": place["next"], "per_page": PER_PAGE}
+        page = {"page": place.next, "per_page": PER_PAGE}
         return Order(buying.unit_price, {**nested(self._search["filters"]), **page})
 
     def cost(self, reply: Any) -> int:
@@ -135,7 +125,7 @@ class Search:
         """Return the rows of both arrays: a company that the team has saved comes in the other one."""
         with self._buying.io.endpoint.parsing():
             if reply.get("breadcrumbs") == []:  # of a page that was paid for; never again
-                self.place["ignored"] = True
+                self.place.ignored = True
                 return []
             rows = [
                 *({"kind": "account", **row} for row in reply["accounts"]),
@@ -147,21 +137,22 @@ class Search:
     def bought(self, rows: list[Record]) -> None:
         """Note that the page is bought, and the companies on it."""
         place, total = self.place, self._total
-        if place.get("ignored"):
+        if place.ignored:
             return
         self._note_found(row.get("organization_id") for row in rows)
-        place["pages"] = math.ceil(min(total, DISPLAY_LIMIT) / PER_PAGE)
-        place["done"] = not rows or place["next"] >= place["pages"]
-        place["next"] += 1
-        if place["done"] and total > DISPLAY_LIMIT:
+        place.pages = math.ceil(min(total, DISPLAY_LIMIT) / PER_PAGE)
+        place.done = not rows or place.next >= place.pages
+        place.next += 1
+        if place.done and total > DISPLAY_LIMIT:
             shown = f"Apollo shows {DISPLAY_LIMIT:,} of the {total:,} companies that the search `{self._name}` finds"
             self._buying.io.incomplete(f"{shown}; narrow its filters")
 
     def _note_found(self, organization_ids: Iterable[str | None]) -> None:
         """Remember the companies, for the streams that buy more about them: asking again would cost."""
-        found = self._buying.state.setdefault("found", [])
-        known = set(found)
-        found.extend(one for one in dict.fromkeys(organization_ids) if one and one not in known)
+        grown = self._buying.io.remembered.found
+        known = {one for found in entries(grown) for one in found}
+        if new := [one for one in dict.fromkeys(organization_ids) if one and one not in known]:
+            self._buying.entry(grown, list[str]()).extend(new)
 
     def parts(self) -> list[Job]:
         """Return none: a page is one request."""
@@ -202,9 +193,10 @@ FOUND_COMPANIES = "`organization_ids`, or what organizations found"
 def companies(buying: Buying) -> list[str]:
     """Return the companies in `organization_ids`, or else those that organizations found."""
     given: list[str] = buying.io.config["organization_ids"]
-    bookmarks: dict[str, Any] = buying.io.services.state.get("bookmarks", {})
-    found: list[str] = bookmarks.get(Organizations.name, {}).get("found", [])
-    return given or found
+    if given:
+        return given
+    remembered: BuysPages = buying.io.remembered_by(Organizations)
+    return [one for found in entries(remembered.found) for one in found]
 
 
 class Companies(Records):
@@ -272,18 +264,7 @@ class NewsSinceLastAsked:
 
     asks_for = FOUND_COMPANIES
     sources = (Organizations,)
-    remembers: Mapping[str, Any] = {
-        "open": {
-            "type": "object",
-            "required": ["ids", "since", "until", "page"],
-            "properties": {
-                "ids": {"type": "array", "items": {"type": "string"}, "minItems": 1},
-                "since": {"type": ["string", "null"]},
-                "until": {"type": "string", "format": "date"},
-                "page": {"type": "integer", "minimum": 0},
-            },
-        },
-    }
+    remembers = Buys[NewsPlace]
 
     def __init__(self, companies: int, per_page: int) -> None:
         """Declare the size of a request.
@@ -298,12 +279,12 @@ class NewsSinceLastAsked:
     def of(self, buying: Buying) -> Iterator[Job]:
         """Yield the groups, the one that was not finished first."""
         read = buying.remembered(refresh=False)
-        groups = self._groups(buying, read)
-        while group := buying.state.get("open") or next(groups, None):
-            buying.state["open"] = group
+        groups, place = self._groups(buying, read), buying.io.place
+        while group := place.open or next(groups, None):
+            place.open = group
             yield News(group, buying, self._per_page)
-            read.add(group["ids"], datetime.date.fromisoformat(group["until"]))
-            del buying.state["open"]
+            read.add(group.ids, group.until)
+            place.open = None
 
     def to_buy(self, buying: Buying) -> tuple[int, bool]:
         """Return how many groups there are: each takes a page at least."""
@@ -312,7 +293,7 @@ class NewsSinceLastAsked:
     def summary(self, buying: Buying) -> None:
         """Report nothing: news that cannot be read end the stream."""
 
-    def _groups(self, buying: Buying, read: Purchases) -> Iterator[dict[str, Any]]:
+    def _groups(self, buying: Buying, read: Purchases) -> Iterator[NewsGroup]:
         """Yield what to ask for: companies that were last asked about on one day, and the days since then."""
         until = buying.today - datetime.timedelta(days=1)
         start = buying.io.config.get("start_date")
@@ -327,30 +308,30 @@ class NewsSinceLastAsked:
             for at in range(0, len(ids), self._companies):
                 some = [one for one in ids[at : at + self._companies] if read.when(one) != until]
                 if some:
-                    yield {"ids": some, "since": f"{since}" if since else None, "until": f"{until}", "page": 1}
+                    yield NewsGroup(some, until, since)
 
 
 class News:
     """The pages of news of one group of companies."""
 
-    def __init__(self, group: dict[str, Any], buying: Buying, per_page: int) -> None:
+    def __init__(self, group: NewsGroup, buying: Buying, per_page: int) -> None:
         """Take a group, as the state holds it."""
         self._group = group
         self._buying = buying
         self._per_page = per_page
-        buying.left = f"news from {group['since'] or 'the beginning'} on"
+        buying.left = f"news from {group.since or 'the beginning'} on"
 
     def order(self) -> Order | None:
         """Return the request for the next page."""
         group = self._group
-        if not group["page"]:
+        if not group.page:
             return None
         categories = (self._buying.io.config.get("news") or {}).get("categories")
         parameters = {
-            "organization_ids": group["ids"],
-            "published_at": {"min": group["since"] or f"{FLOOR}", "max": group["until"]},
+            "organization_ids": group.ids,
+            "published_at": {"min": f"{group.since or FLOOR}", "max": f"{group.until}"},
             **({"categories": categories} if categories else {}),
-            "page": group["page"],
+            "page": group.page,
             "per_page": self._per_page,
         }
         return Order(self._buying.unit_price, parameters)
@@ -365,11 +346,10 @@ class News:
 
     def bought(self, rows: list[Record]) -> None:
         """Note that the page is bought; a short one is the last."""
-        self._group["page"] = self._group["page"] + 1 if len(rows) == self._per_page else 0
-        state = self._buying.state
-        newest = [at for row in rows if (at := moment(row.get("published_at")))]
-        state["replication_key"] = "published_at"
-        state["replication_key_value"] = max([state.get("replication_key_value", ""), *newest])
+        self._group.page = self._group.page + 1 if len(rows) == self._per_page else 0
+        place = self._buying.io.place
+        published = [place.latest, *(moment(row.get("published_at")) for row in rows)]
+        place.latest = max(filter(None, published), default=None)
 
     def parts(self) -> list[Job]:
         """Return none: a page is one request."""
@@ -406,6 +386,7 @@ class Persons(Records):
 
     asks_for = "`person_ids`, or what people finds"
     sources = (People,)
+    remembers = Buys[RecordsPlace[Nowhere]]
 
     @override
     def given(self, buying: Buying) -> list[Wanted] | None:

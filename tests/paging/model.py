@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from tap_apollo.paging import (
     Frontier,
     Listing,
-    ListMemory,
     ListWalk,
     Outcome,
     Page,
@@ -19,6 +18,7 @@ from tap_apollo.paging import (
     TimeMark,
     digest,
 )
+from tap_apollo.singer.memory import ListPlace, Moment, decoded, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,15 +117,21 @@ class Kind:
             display_limit=server.display_limit,
         )
 
-    def read_mark(self, state: Mapping[str, Any]) -> Mark:
-        return TimeMark(state["at"], _at) if self.shown else Frontier(state["digests"])
+    @property
+    def place(self) -> Any:
+        if not self.ordered:
+            return ListPlace[None]
+        return ListPlace[Moment] if self.shown else ListPlace[list[str]]
+
+    def mark(self, value: Any) -> Mark:
+        return TimeMark(value, _at) if self.shown else Frontier(value)
 
 
 CONTACTS, ACCOUNTS, DEALS = Kind(), Kind(shown=False), Kind(ordered=False)
 
 
 class Reader:
-    """What the tap does with a walk: loads the memory, walks, writes rows, keeps the memory after each page."""
+    """What the tap does with a walk: loads the place, walks, writes rows, keeps the place after each page."""
 
     def __init__(self, server: Server, kind: Kind = CONTACTS, per_page: int = 10) -> None:
         self.server, self.kind, self.per_page = server, kind, per_page
@@ -137,11 +143,10 @@ class Reader:
         self.delivered = 0
 
     def start(self) -> None:
-        read_mark = self.kind.read_mark if self.kind.ordered else None
-        self._memory = ListMemory.from_state(json.loads(self.state), read_mark) if self.state else ListMemory()
-        memory = self._memory
+        place = self._place = decoded(json.loads(self.state or "{}"), self.kind.place)
+        self._covered = None if place.covered is None else self.kind.mark(place.covered)
         listing = self.kind.listing(self.server, self.per_page)
-        self.walk = ListWalk(listing, memory.covered, memory.stops, memory.witnesses)
+        self.walk = ListWalk(listing, self._covered, place.stopped(self.kind.mark), place.witnesses)
         self._pages = self.walk.pages()
         self._request = next(self._pages)
         self.outcome = None
@@ -156,14 +161,14 @@ class Reader:
             self.outcome = end.value
         self.warehouse.update((row["id"], row) for row in page.records)
         self.delivered += len(page.records)
-        memory = self._memory
+        place: ListPlace[Any] = ListPlace()
         if self.outcome is None:
-            memory = ListMemory(memory.covered, tuple(self.walk.stops()), self.walk.witnesses)
+            place = ListPlace(self._place.covered, (), self.walk.witnesses)
+            place.stop_at(self.walk.stops())
         elif self.kind.ordered:
-            memory = ListMemory(self.walk.mark or memory.covered, (), self.walk.witnesses)
-        else:
-            memory = ListMemory()
-        self.state = json.dumps(memory.to_state())
+            mark = self.walk.mark or self._covered
+            place = ListPlace(mark and mark.value, (), self.walk.witnesses)
+        self.state = json.dumps(encoded(place))
         if self.outcome is not None:
             self.walk = None
 

@@ -18,16 +18,27 @@ from tap_apollo.paging import (
     Page,
     PageRequest,
     WindowedListing,
-    WindowMemory,
     WindowWalk,
 )
 from tap_apollo.paging.windows import FLOOR
+from tap_apollo.singer.memory import WindowPlace
+from tests.states import through_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tap_apollo.paging import WindowStop
+
 FIRST, LAST = datetime.date(2026, 1, 1), datetime.date(2026, 4, 10)
 SPAN = DateWindow(FIRST, LAST)
+
+
+def through_state(stop: WindowStop) -> WindowStop | None:
+    """A stop as a later run reads it."""
+    place = WindowPlace()
+    place.stop_at(stop)
+    read: WindowPlace = through_json(place, WindowPlace)
+    return read.stopped()
 
 
 class Mail:
@@ -141,14 +152,15 @@ def test_killed_after_any_page_the_windows_are_finished_by_later_runs(
     total: bool,
 ) -> None:
     mail, seen, random = Mail(per_day, total=total), set[str](), Random(seed)
-    memory, ends = WindowMemory(), 0
+    stop: WindowStop | None = None
+    ends = 0
     while ends == 0:
         span = DateWindow(FIRST, LAST + datetime.timedelta(days=random.randrange(2)))
-        walk = WindowWalk(mail.listing, span, stop=memory.stop)
+        walk = WindowWalk(mail.listing, span, stop=stop)
         limit = pages + random.randrange(3)
         if mail.run(walk, seen, limit):
             ends += 1
-        memory = WindowMemory.from_state(WindowMemory(walk.stop()).to_state()) if walk.stop().windows else memory
+        stop = through_state(walk.stop()) or stop
         assert len(mail.requests) < 2000
     assert seen == mail.ids
 
@@ -170,10 +182,9 @@ def test_everything_is_asked_for_without_dates_and_halved_by_them() -> None:
     mail, seen = Mail({0: 60, 99: 70}), set[str]()
     mail.rows[0]["day"] = None
     walk = WindowWalk(mail.listing, DateWindow(FLOOR, LAST))
-    memory = WindowMemory()
     while not mail.run(walk, seen, 2):
-        memory = WindowMemory.from_state(WindowMemory(walk.stop()).to_state())
-        walk = WindowWalk(mail.listing, DateWindow(FLOOR, LAST + datetime.timedelta(days=1)), stop=memory.stop)
+        last = LAST + datetime.timedelta(days=1)
+        walk = WindowWalk(mail.listing, DateWindow(FLOOR, last), stop=through_state(walk.stop()))
     assert seen >= mail.ids - {"m0"}
     few, seen = Mail({0: 60}), set[str]()
     few.rows[0]["day"] = None
