@@ -57,7 +57,7 @@ class AnyOrder(RuleBasedStateMachine):
     def open(self, budget: int, per_cycle: int | None, reserve: int, balance: int | None, before: int) -> None:
         self.meter = None if balance is None else Meter(balance)
         self.limits = Limits(budget, per_cycle, reserve)
-        self.state = {"days": {f"{TODAY - DAY}": before}} if before else {}
+        self.state = {"days": {f"{TODAY - DAY}": {"a": before}}} if before else {}
         self.before = before
         self.ledger = Ledger(self.limits, spending(self.state, meter=self.meter), self.meter)
         self.on_the_way: list[tuple[Any, Any, int]] = []

@@ -15,7 +15,7 @@ from apollo_sandbox import Sandbox, Settings
 from tap_apollo.credits import SPENDING
 from tap_apollo.singer.memory import Memory, Spent, decoded
 from tap_apollo.streams import STREAMS
-from tests.conftest import REPORTS
+from tests.conftest import REPORTS, UNLIMITED
 from tests.singer import Sync, sync
 from tests.states import merged
 
@@ -55,7 +55,7 @@ BUYING: dict[str, Any] = {
 
 def small(seconds: int = 0) -> Sandbox:
     size = Settings(contacts=240, accounts=120, seed=5, enrichment_seconds=seconds, export_seconds=seconds)
-    return Sandbox(dataclasses.replace(size, outreach_emails=220, conversations=12))
+    return Sandbox(dataclasses.replace(size, outreach_emails=220, conversations=12, limit=UNLIMITED))
 
 
 def run(sandbox: Sandbox, state: dict[str, Any] | None, pages: int | None = None, **more: Any) -> Sync:
@@ -157,48 +157,52 @@ def test_what_two_runs_bought_is_known_whichever_is_the_newer(states: list[dict[
         assert grown(merged(older, newer)) >= grown(older) | grown(newer)
 
 
-class TestTheNextRun:
-    """A thin version of it, through the tap."""
+# The next run: a thin version of it, through the tap
 
-    STREAMS = ("contacts", "outreach_emails", "contact_details", "deals", "organizations")
+READ = ("contacts", "outreach_emails", "contact_details", "deals", "organizations")
 
-    @pytest.fixture(scope="class")
-    def own(self) -> Iterator[Sandbox]:
-        with small().serve() as running:
-            yield running
 
-    @pytest.fixture(scope="class")
-    def ends(self, own: Sandbox) -> dict[str, dict[str, Any]]:
-        """States of different runs: stopped early, later, read to the end, and read to the end from nothing."""
-        early = self.read(own, None, pages=1).state
-        later = self.read(own, early, pages=1).state
-        ended = self.read(own, later).state
-        return {"early": early, "later": later, "ended": ended, "anew": self.read(own, None).state}
+@pytest.fixture(scope="module")
+def own() -> Iterator[Sandbox]:
+    with small().serve() as running:
+        yield running
 
-    def read(self, own: Sandbox, state: dict[str, Any] | None, pages: int | None = None) -> Sync:
-        limits = {"max_pages": dict.fromkeys(self.STREAMS, pages)} if pages else {}
-        buying = {**BUYING, "credit_streams": ["organizations"], "credit_budget": 1000}
-        own.reset()
-        done = sync(own, *self.STREAMS, state=state, **limits, **buying)
-        assert done.error is None
-        return done
 
-    @pytest.mark.parametrize("newer", ["early", "later", "ended", "anew"])
-    @pytest.mark.parametrize("older", ["early", "later", "ended", "anew"])
-    def test_delivers_what_it_would_from_the_newer(
-        self, own: Sandbox, ends: dict[str, dict[str, Any]], older: str, newer: str
-    ) -> None:
-        alone = self.read(own, ends[newer])
-        both = self.read(own, merged(ends[older], ends[newer]))
-        for stream in self.STREAMS:
-            assert {*both.ids(stream)} == {*alone.ids(stream)}, stream
+@pytest.fixture(scope="module")
+def ends(own: Sandbox) -> dict[str, dict[str, Any]]:
+    """States of different runs: stopped early, later, read to the end, and read to the end from nothing."""
+    early = read(own, None, pages=1).state
+    later = read(own, early, pages=1).state
+    ended = read(own, later).state
+    return {"early": early, "later": later, "ended": ended, "anew": read(own, None).state}
 
-    @pytest.mark.parametrize("first", ["contacts", "outreach_emails", "contact_details", "deals", "organizations"])
-    def test_delivers_all_of_a_stream_that_only_the_other_state_knows(
-        self, own: Sandbox, ends: dict[str, dict[str, Any]], first: str
-    ) -> None:
-        only = {"bookmarks": {first: ends["early"]["bookmarks"][first]}}
-        rest = {"bookmarks": {name: kept for name, kept in ends["ended"]["bookmarks"].items() if name != first}}
-        before = self.read(own, ends["early"]).ids(first)
-        for older, newer in ((only, rest), (rest, only)):
-            assert {*self.read(own, merged(older, newer)).ids(first)} == {*before}
+
+def read(own: Sandbox, state: dict[str, Any] | None, pages: int | None = None) -> Sync:
+    limits = {"max_pages": dict.fromkeys(READ, pages)} if pages else {}
+    buying = {**BUYING, "credit_streams": ["organizations"], "credit_budget": 1000}
+    own.reset()
+    done = sync(own, *READ, state=state, **limits, **buying)
+    assert done.error is None
+    return done
+
+
+@pytest.mark.parametrize("newer", ["early", "later", "ended", "anew"])
+@pytest.mark.parametrize("older", ["early", "later", "ended", "anew"])
+def test_the_next_run_delivers_what_it_would_from_the_newer(
+    own: Sandbox, ends: dict[str, dict[str, Any]], older: str, newer: str
+) -> None:
+    alone = read(own, ends[newer])
+    both = read(own, merged(ends[older], ends[newer]))
+    for stream in READ:
+        assert {*both.ids(stream)} == {*alone.ids(stream)}, stream
+
+
+@pytest.mark.parametrize("first", READ)
+def test_the_next_run_delivers_all_of_a_stream_that_only_the_other_state_knows(
+    own: Sandbox, ends: dict[str, dict[str, Any]], first: str
+) -> None:
+    only = {"bookmarks": {first: ends["early"]["bookmarks"][first]}}
+    rest = {"bookmarks": {name: kept for name, kept in ends["ended"]["bookmarks"].items() if name != first}}
+    before = read(own, ends["early"]).ids(first)
+    for older, newer in ((only, rest), (rest, only)):
+        assert {*read(own, merged(older, newer)).ids(first)} == {*before}
