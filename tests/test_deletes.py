@@ -123,7 +123,7 @@ def test_the_message_comes_after_the_records_and_before_the_state_that_says_they
         for number, message in enumerate(run.messages)
         if message["type"] == "STATE"
         and message["value"]["bookmarks"]["accounts"]
-        and "stops" not in place(message["value"], "accounts")
+        and "resume_points" not in place(message["value"], "accounts")
     ]
     assert activation < marked[0]
     versions = {message["version"] for message in run.messages if message["type"] in {"RECORD", "ACTIVATE_VERSION"}}

@@ -146,7 +146,7 @@ class TestReading:
         walk = ListWalk(Listing(per_page=10))
         with pytest.raises(OSError, match="reset"):
             lists.read(depth=4, walk=walk)
-        assert walk.stops()[0].position == 30 - 1  # before the rows that may be tied
+        assert walk.resume_points()[0].position == 30 - 1  # before the rows that may be tied
 
     def test_a_walk_without_a_total_is_not_looked_ahead_of(self) -> None:
         lists = Lists(100)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_apollo.paging import DateWindow, Frontier, Mark, Stop, TimeMark, WindowStop
+from tap_apollo.paging import DateWindow, Frontier, Mark, ResumePoint, TimeMark, WindowResumePoint
 from tap_apollo.singer.memory import (
     PLACE,
     Bookmark,
@@ -41,13 +41,15 @@ def time_mark(value: str) -> Mark:
 
 def stopped_list() -> ListPlace[Moment]:
     place = ListPlace(Moment(AT), (), ("a", "b"), WHEN)
-    place.stop_at([Stop(390, 1000, 395, TimeMark(AT, key), "contact_stage_ids=5f/newest", ("a", "b"), careful=True)])
+    place.note_resume_point(
+        [ResumePoint(390, 1000, 395, TimeMark(AT, key), "contact_stage_ids=5f/newest", ("a", "b"), careful=True)]
+    )
     return place
 
 
 def stopped_windows() -> WindowPlace:
     place = WindowPlace(None, ("a",), WHEN, ((Moment(AT), "a"),), Moment(AT), Moment(AT))
-    place.stop_at(WindowStop((DateWindow(WHEN.date(), WHEN.date()),), 10, None, ("b",)))
+    place.note_resume_point(WindowResumePoint((DateWindow(WHEN.date(), WHEN.date()),), 10, None, ("b",)))
     return place
 
 
@@ -66,7 +68,7 @@ def test_what_is_written_is_read() -> None:
     assert (stop.position, stop.total, stop.careful) == (390, 1000, True)
     windows = through_json(stopped_windows(), WindowPlace)
     assert windows == stopped_windows()
-    assert windows.stopped() == WindowStop((DateWindow(WHEN.date(), WHEN.date()),), 10, None, ("b",))
+    assert windows.stopped() == WindowResumePoint((DateWindow(WHEN.date(), WHEN.date()),), 10, None, ("b",))
     frontier = ListPlace(Frontier(["a" * 12] * 3).value)
     assert through_json(frontier, Fronts) == frontier
 
@@ -78,7 +80,7 @@ def test_what_is_nothing_is_left_out() -> None:
 
 def test_where_a_walk_was_killed_after_its_last_page_none_is_gone_on_with() -> None:
     place = WindowPlace()
-    place.stop_at(WindowStop(()))
+    place.note_resume_point(WindowResumePoint(()))
     assert through_json(place, WindowPlace).stopped() is None
 
 
@@ -98,7 +100,7 @@ OLDER, UNKNOWN = "is of an older form", "cannot be used, as it is of an unknown 
     ("bookmark", "reason"),
     [
         ({"replication_key_value": AT}, OLDER),
-        ({"walk": {"version": 1, "witnesses": []}}, OLDER),
+        ({"walk": {"version": 1, "known_ids": []}}, OLDER),
         ({PLACE: None}, UNKNOWN),
         ({PLACE: {}}, UNKNOWN),
         ({PLACE: []}, UNKNOWN),
@@ -108,12 +110,12 @@ OLDER, UNKNOWN = "is of an older form", "cannot be used, as it is of an unknown 
             ({PLACE: [place]}, UNKNOWN)
             for place in (
                 {"version": 2},
-                {"witnesses": "abc"},
-                {**LIST, "stops": [{}]},
-                {**LIST, "stops": [{**LIST["stops"][0], "position": -1}]},
-                {**LIST, "stops": [{**LIST["stops"][0], "position": True}]},
-                {**LIST, "stops": [{**LIST["stops"][0], "part": 5}]},
-                {**LIST, "stops": [{**LIST["stops"][0], "mark": ["a"]}]},
+                {"known_ids": "abc"},
+                {**LIST, "resume_points": [{}]},
+                {**LIST, "resume_points": [{**LIST["resume_points"][0], "position": -1}]},
+                {**LIST, "resume_points": [{**LIST["resume_points"][0], "position": True}]},
+                {**LIST, "resume_points": [{**LIST["resume_points"][0], "part": 5}]},
+                {**LIST, "resume_points": [{**LIST["resume_points"][0], "mark": ["a"]}]},
                 {**LIST, "covered": ["a" * 12]},
                 {**LIST, "covered": {"at": AT}},
                 {**LIST, "covered": "yesterday"},
@@ -142,7 +144,7 @@ def test_what_stands_in_a_state_is_not_quoted() -> None:
 )
 def test_a_window_that_is_none_is_refused(stop: Any) -> None:
     with pytest.raises(StateError):
-        read({PLACE: [{**WINDOW, "stop": stop}]}, WindowPlace)
+        read({PLACE: [{**WINDOW, "resume_point": stop}]}, WindowPlace)
 
 
 JSON = st.recursive(

@@ -155,7 +155,7 @@ def failing(own: Sandbox) -> Iterator[Sync]:
     own.faults.add("status", action="contacts/search", status=500, after=1)
     run = sync(own, "contacts", "users", max_concurrent_requests=1)
     assert run.records["users"]
-    assert place(run.state, "contacts")["stops"]
+    assert place(run.state, "contacts")["resume_points"]
     yield run
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client, "decode", lambda reply: {"rows": []} if "tasks" in reply.url else decode(reply))

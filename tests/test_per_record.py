@@ -1287,7 +1287,7 @@ def test_from_a_state_of_another_form_everything_is_asked_anew(tiny: Sandbox, st
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("stream", ["contact_details", "account_details", "deal_details", "outreach_email_activities"])
-@pytest.mark.parametrize("walk", [None, [], "x", {"version": 99}, {}, {"witnesses": ["a"]}])
+@pytest.mark.parametrize("walk", [None, [], "x", {"version": 99}, {}, {"known_ids": ["a"]}])
 def test_a_place_in_the_list_that_cannot_be_used_costs_no_record(tiny: Sandbox, stream: str, walk: Any) -> None:
     first = read(tiny, stream)
     state = first.state

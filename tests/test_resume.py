@@ -333,13 +333,13 @@ class TestWindows:
                     break
             assert state is not None
             assert state["bookmarks"][stream]["replication_key_value"] == at_once["replication_key_value"]
-            assert {*place(state, stream)["witnesses"]} == {*at_once["place"][0]["witnesses"]}
+            assert {*place(state, stream)["known_ids"]} == {*at_once["place"][0]["known_ids"]}
 
 
 def test_the_bookmark_of_a_windowed_walk_is_no_later_than_it_began() -> None:
     """What changes between two runs of one walk is read again by the next."""
     stop = {"windows": [["2026-07-01", "2026-09-30"]]}
-    state = placed(calls={"stop": stop, "began": "2026-08-01T00:00:00.000000+00:00"})
+    state = placed(calls={"resume_point": stop, "began": "2026-08-01T00:00:00.000000+00:00"})
     with Sandbox(Settings(contacts=200, seed=6)).serve() as sandbox:
         bookmark = sync(sandbox, "calls", state=state).state["bookmarks"]["calls"]["replication_key_value"]
     assert "2026-07-01" < bookmark <= "2026-08-01"

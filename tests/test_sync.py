@@ -143,7 +143,7 @@ def test_the_final_state_holds_bookmarks_and_nothing_of_the_run(whole: Sync) -> 
     incremental = {"contacts": "updated_at", "outreach_emails": "due_at", "calls": "start_time"}
     for stream, key in {**incremental, "conversations": "start_time"}.items():
         assert bookmarks[stream].keys() == {"replication_key", "replication_key_value", "place"}
-        assert not place(whole.state, stream).keys() & {"stop", "stops"}
+        assert not place(whole.state, stream).keys() & {"resume_point", "resume_points"}
         assert bookmarks[stream]["replication_key"] == key
         value = bookmarks[stream]["replication_key_value"]
         assert value == max(record[key] for record in whole.records[stream] if record[key] and record[key] <= value)

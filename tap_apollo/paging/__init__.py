@@ -7,8 +7,8 @@ stopped, in slices past what Apollo shows of one list. ``windows`` does the same
 
 from tap_apollo.paging.marks import Frontier, Mark, TimeMark, digest
 from tap_apollo.paging.pages import DISPLAY_LIMIT, PER_PAGE, Page, PageRequest, Record
-from tap_apollo.paging.walks import FilterIgnoredError, Listing, ListWalk, Outcome, Stop, Walk, WholePages
-from tap_apollo.paging.windows import EVERYTHING, DateWindow, WindowedListing, WindowStop, WindowWalk
+from tap_apollo.paging.walks import FilterIgnoredError, Listing, ListWalk, Outcome, ResumePoint, Walk, WholePages
+from tap_apollo.paging.windows import EVERYTHING, DateWindow, WindowedListing, WindowResumePoint, WindowWalk
 
 __all__ = [
     "DISPLAY_LIMIT",
@@ -24,11 +24,11 @@ __all__ = [
     "Page",
     "PageRequest",
     "Record",
-    "Stop",
+    "ResumePoint",
     "TimeMark",
     "Walk",
     "WholePages",
-    "WindowStop",
+    "WindowResumePoint",
     "WindowWalk",
     "WindowedListing",
     "digest",

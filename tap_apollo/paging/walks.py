@@ -1,7 +1,7 @@
 """The walk of one run through one stream: down to covered ground, on from where walks were stopped, in slices.
 
 ``pages`` is a generator: it yields the page it wants, is sent the page that came, takes out of it what need not be
-delivered, and returns the ``Outcome``. After each page ``stops`` says where a later run goes on.
+delivered, and returns the ``Outcome``. After each page ``resume_points`` says where a later run goes on.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Filters = Iterable[tuple[str, Mapping[str, Any]]]
 REREADS = 3
 
 #: How many interrupted walks to remember; below the last, ground is read again.
-MOST_STOPS = 3
+MOST_RESUME_POINTS = 3
 
 #: How many rows a later run recognizes the list by: they may be changed or deleted meanwhile, but hardly all.
-WITNESSES = 5
+KNOWN_IDS = 5
 
 
 class FilterIgnoredError(Exception):
@@ -48,7 +48,7 @@ class Outcome:
         total: Rows in the list, if it says.
         whole: Whether the whole list was read, not just down to covered ground.
         verified: Whether all rows of the whole list were counted in this run.
-        settles: Whether what did not come is not there, so that a target may drop it.
+        proves_deletions: Whether what did not come is not there, so that a target may drop it.
         missing: How many rows are known to be missing, at the least.
         shortfall: What could not be read and why, one line for the user; empty if nothing.
         capped: Whether what is missing stands past what Apollo shows, so that another walk would not find it either.
@@ -58,14 +58,14 @@ class Outcome:
     total: int | None = None
     whole: bool = True
     verified: bool = False
-    settles: bool = False
+    proves_deletions: bool = False
     missing: int = 0
     shortfall: str = ""
     capped: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
-class Stop:
+class ResumePoint:
     """Where a walk was stopped.
 
     Attributes:
@@ -74,7 +74,7 @@ class Stop:
         count: Distinct rows seen so far.
         mark: Where the walk had begun; None for a list in no order of update.
         part: The part of a sliced list; empty for the list itself.
-        witnesses: Ids by which the list is recognized: the rows that the walk began with, or else those it had last.
+        known_ids: Ids by which the list is recognized: the rows that the walk began with, or else those it had last.
         careful: Whether ties were seen to move.
     """
 
@@ -83,7 +83,7 @@ class Stop:
     count: int
     mark: Mark | None = None
     part: str = ""
-    witnesses: tuple[str, ...] = ()
+    known_ids: tuple[str, ...] = ()
     careful: bool = False
 
 
@@ -151,7 +151,7 @@ class WholePages:
             page = yield PageRequest(number)
             seen += len(page.records)
             complete = complete and page.total is not None
-        return Outcome(seen, seen if complete else None, verified=complete, settles=complete and seen > 0)
+        return Outcome(seen, seen if complete else None, verified=complete, proves_deletions=complete and seen > 0)
 
     def ahead(self, count: int) -> list[PageRequest]:  # noqa: ARG002
         """Return nothing: there are few."""
@@ -174,29 +174,29 @@ class ListWalk:
         self,
         listing: Listing,
         covered: Mark | None = None,
-        stops: Iterable[Stop] = (),
-        witnesses: Iterable[str] = (),
+        resume_points: Iterable[ResumePoint] = (),
+        known_ids: Iterable[str] = (),
         *,
-        settle: bool = False,
+        find_deletions: bool = False,
     ) -> None:
         """Prepare a walk.
 
         Args:
             listing: How the list is asked for.
             covered: The mark of the last walk that came to its end; None to read the whole list.
-            stops: Where walks since then were stopped, the latest first.
-            witnesses: Ids that the covered ground is recognized by: it is trusted once one of them is seen.
-            settle: Whether to read a list in no order twice, to know what is gone.
+            resume_points: Where walks since then were stopped, the latest first.
+            known_ids: Ids that the covered ground is recognized by: it is trusted once one of them is seen.
+            find_deletions: Whether to read a list in no order twice, to know what is gone.
         """
         self._listing = listing
-        self._settle = settle
+        self._find_deletions = find_deletions
         self._covered = covered
-        self._stops = deque(stops)
-        self._resumed = bool(self._stops)
+        self._resume_points = deque(resume_points)
+        self._resumed = bool(self._resume_points)
         self._front: str | None = None
         self._front_is_new = False
         self._cuts: list[tuple[str, Mapping[str, Any]]] | None = None
-        self._witnesses = tuple(witnesses)
+        self._known_ids = tuple(known_ids)
         self._tally = Tally()
         self._reader = self._new_reader()
         self._part = ""
@@ -212,18 +212,18 @@ class ListWalk:
         return self._listing.new_mark(self._head, self._covered) if self._listing.new_mark else None
 
     @property
-    def witnesses(self) -> tuple[str, ...]:
+    def known_ids(self) -> tuple[str, ...]:
         """The ids by which a later run recognizes the covered ground."""
-        return _ids(self._head[:WITNESSES]) if self._knows(self._witnesses) else self._witnesses
+        return _ids(self._head[:KNOWN_IDS]) if self._knows(self._known_ids) else self._known_ids
 
-    def stops(self) -> list[Stop]:
-        """Return the stops that a later run has to know if this one ends now."""
+    def resume_points(self) -> list[ResumePoint]:
+        """Return the resume points that a later run has to know if this one ends now."""
         reader = self._reader
         read_again = reader.position - reader.resume_at
         count = max(0, len(self._tally) - read_again)
-        witnesses = _ids(self._head[:WITNESSES] if self._listing.new_mark else self._last[-WITNESSES:])
-        now = Stop(reader.resume_at, reader.total, count, self.mark, self._part, witnesses, reader.careful)
-        return [now, *self._stops][:MOST_STOPS]
+        known_ids = _ids(self._head[:KNOWN_IDS] if self._listing.new_mark else self._last[-KNOWN_IDS:])
+        now = ResumePoint(reader.resume_at, reader.total, count, self.mark, self._part, known_ids, reader.careful)
+        return [now, *self._resume_points][:MOST_RESUME_POINTS]
 
     # The walk
 
@@ -251,55 +251,59 @@ class ListWalk:
             rows = page.records
             if len(self._head) < FRONTIER_SIZE:
                 self._head.extend(rows)
-            if self._too_long(page.total) and not self._covered and not self._stops and self._slices:
+            if self._too_long(page.total) and not self._covered and not self._resume_points and self._slices:
                 return (yield from self._sliced(page.total))
             if reader.went_back:
                 continue
-            while self._stops and self._has_come_to(self._stops[0].mark, self._stops[0].witnesses, rows):
-                stop = self._go_on_from(self._stops.popleft(), page.total)
-                if stop.part:
-                    return (yield from self._sliced(page.total, stop))
-            if self._covered and self._knows(self._witnesses):
+            while self._resume_points and self._has_come_to(
+                self._resume_points[0].mark, self._resume_points[0].known_ids, rows
+            ):
+                resume_point = self._go_on_from(self._resume_points.popleft(), page.total)
+                if resume_point.part:
+                    return (yield from self._sliced(page.total, resume_point))
+            if self._covered and self._knows(self._known_ids):
                 page.records = [row for row in page.records if not self._covered.covers(row)]
-            if not self._stops and self._has_come_to(self._covered, self._witnesses, rows):
+            if not self._resume_points and self._has_come_to(self._covered, self._known_ids, rows):
                 return Outcome(len(self._tally), page.total, whole=False)
-        if not self._knows(self._witnesses):
+        if not self._knows(self._known_ids):
             self.restarted = "the list holds none of the records that the last run began with"
         if reader.out_of_reach:
             return (yield from self._sliced(reader.total))
         return (yield from self._counted())
 
-    def _go_on_from(self, stop: Stop, total: int | None) -> Stop:
+    def _go_on_from(self, resume_point: ResumePoint, total: int | None) -> ResumePoint:
         """Skip what a stopped walk had read: unread rows have moved back by at least what the total grew."""
-        self._tally.carried += stop.count
-        grown = total - stop.total if total is not None and stop.total is not None else 0
-        if not stop.part:
-            self._reader.jump(stop.position + grown, careful=stop.careful)
-        return stop
+        self._tally.carried += resume_point.count
+        grown = total - resume_point.total if total is not None and resume_point.total is not None else 0
+        if not resume_point.part:
+            self._reader.jump(resume_point.position + grown, careful=resume_point.careful)
+        return resume_point
 
     def _on_from_the_stop(self) -> Pages:
         """Read a list in no order of update to its end, from where the last walk was stopped if it still looks so."""
-        stop = self._stops.popleft() if self._stops else None
-        if stop:
-            self._tally.carried = stop.count
-            self._reader = self._new_reader(position=stop.position, total=stop.total, careful=stop.careful)
+        resume_point = self._resume_points.popleft() if self._resume_points else None
+        if resume_point:
+            self._tally.carried = resume_point.count
+            self._reader = self._new_reader(
+                position=resume_point.position, total=resume_point.total, careful=resume_point.careful
+            )
         pages = 0
         while request := self._reader.next_request():
             page = yield request
             pages += 1
             self._last = page.records
             self._reader.take(page)
-            if stop and not self._knows(stop.witnesses):
+            if resume_point and not self._knows(resume_point.known_ids):
                 self.restarted = "the records that the last run read last are not where it was stopped"
                 self._tally.carried = 0
                 self._reader = self._new_reader()
-            stop = None
+            resume_point = None
         if self._reader.out_of_reach:
             return self._short(self._reader.total)
         outcome = yield from self._counted()
-        if outcome.settles and pages > 1:
-            same = self._settle and (yield from self._comes_again())
-            return dataclasses.replace(outcome, seen=len(self._tally), settles=same)
+        if outcome.proves_deletions and pages > 1:
+            same = self._find_deletions and (yield from self._comes_again())
+            return dataclasses.replace(outcome, seen=len(self._tally), proves_deletions=same)
         return outcome
 
     def _comes_again(self) -> Generator[PageRequest, Page, bool]:
@@ -332,8 +336,8 @@ class ListWalk:
             verified = total is not None and not self._tally.carried
             whole = verified and self._covered is None and not self._part  # else what is covered was left out
             known = self._listing.new_mark is None or not self._front_is_new
-            settles = whole and known and seen == total and seen > 0 and not self._tally.fell
-            return Outcome(seen, total, verified=verified, settles=settles)
+            proves_deletions = whole and known and seen == total and seen > 0 and not self._tally.fell
+            return Outcome(seen, total, verified=verified, proves_deletions=proves_deletions)
         missing = total - seen
         capped = self._reader.out_of_reach or bool(self._part)
         why = f"not read, as Apollo shows {self._listing.display_limit:,} of one list" if capped else "not found"
@@ -342,31 +346,33 @@ class ListWalk:
 
     # Slices, for a list that is longer than Apollo shows
 
-    def _sliced(self, whole: int | None, stop: Stop | None = None) -> Pages:
+    def _sliced(self, whole: int | None, resume_point: ResumePoint | None = None) -> Pages:
         """Read the list slice by slice.
 
         Args:
             whole: Rows in the unfiltered list.
-            stop: Where an earlier walk was stopped; slices before it are not read again.
+            resume_point: Where an earlier walk was stopped; slices before it are not read again.
         """
-        if stop and stop.part.split("/")[0] not in dict(self._slices):
-            self.restarted = f"the slice {stop.part} that the last run was in is not there any more"
-            stop, self._tally.carried = None, 0
+        if resume_point and resume_point.part.split("/")[0] not in dict(self._slices):
+            self.restarted = f"the slice {resume_point.part} that the last run was in is not there any more"
+            resume_point, self._tally.carried = None, 0
         for name, filters in self._slices:
-            if stop and stop.part.split("/")[0] != name:
+            if resume_point and resume_point.part.split("/")[0] != name:
                 continue
-            yield from self._slice(name, filters, whole, stop)
-            stop = None
+            yield from self._slice(name, filters, whole, resume_point)
+            resume_point = None
         return self._short(whole)
 
-    def _slice(self, name: str, filters: Mapping[str, Any], whole: int | None, stop: Stop | None) -> Parts:
+    def _slice(
+        self, name: str, filters: Mapping[str, Any], whole: int | None, resume_point: ResumePoint | None
+    ) -> Parts:
         """Read one slice: as it is if it fits, else from both ends by creation, else cut by labels."""
         rows = Tally()
         for part, parameters in self._parts(name, filters):
-            if stop and stop.part != part:
+            if resume_point and resume_point.part != part:
                 continue
-            total = yield from self._read_part(part, parameters, rows, whole, stop)
-            stop = None
+            total = yield from self._read_part(part, parameters, rows, whole, resume_point)
+            resume_point = None
             if len(rows) >= total or (part == name and total <= self._listing.display_limit):
                 return
 
@@ -384,7 +390,7 @@ class ListWalk:
         parameters: Mapping[str, Any],
         rows: Tally,
         whole: int | None,
-        stop: Stop | None,
+        resume_point: ResumePoint | None,
     ) -> Generator[PageRequest, Page, int]:
         """Read a part of a sliced list, and return how many rows it has; one that is too long is only looked at."""
         self._part = part
@@ -393,9 +399,9 @@ class ListWalk:
                 parameters,
                 rows,
                 key=self._listing.key if "/" not in part else None,
-                position=stop.position if stop else 0,
-                total=stop.total if stop else None,
-                careful=attempt > 0 or bool(stop and stop.careful),
+                position=resume_point.position if resume_point else 0,
+                total=resume_point.total if resume_point else None,
+                careful=attempt > 0 or bool(resume_point and resume_point.careful),
                 per_page=self._listing.per_page,
                 display_limit=self._listing.display_limit,
             )
@@ -407,7 +413,7 @@ class ListWalk:
                 page.records = self._tally.fresh(page.records)
                 if len(rows) >= (page.total or 0) or (self._too_long(page.total) and "/" not in part):
                     return page.total or 0
-            if stop or self._reader.out_of_reach:
+            if resume_point or self._reader.out_of_reach:
                 break
         return self._reader.total or 0
 
@@ -441,12 +447,12 @@ class ListWalk:
             self._cuts = list(self._listing.slices())
         return self._cuts
 
-    def _knows(self, witnesses: tuple[str, ...]) -> bool:
-        """Whether the list is the one that the witnesses were seen in."""
-        return not witnesses or any(witness in self._tally.ids for witness in witnesses)
+    def _knows(self, known_ids: tuple[str, ...]) -> bool:
+        """Whether the list is the one that the known_ids were seen in."""
+        return not known_ids or any(known_id in self._tally.ids for known_id in known_ids)
 
-    def _has_come_to(self, mark: Mark | None, witnesses: tuple[str, ...], rows: list[Record]) -> bool:
-        return mark is not None and self._knows(witnesses) and mark.reached(rows)
+    def _has_come_to(self, mark: Mark | None, known_ids: tuple[str, ...], rows: list[Record]) -> bool:
+        return mark is not None and self._knows(known_ids) and mark.reached(rows)
 
 
 def _ids(rows: Iterable[Record]) -> tuple[str, ...]:

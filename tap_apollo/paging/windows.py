@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_apollo.paging.pages import DISPLAY_LIMIT, PER_PAGE, Page, PageRequest
 from tap_apollo.paging.reader import ListReader, Tally
-from tap_apollo.paging.walks import REREADS, WITNESSES, Filters, Outcome, none_to_cut_by
+from tap_apollo.paging.walks import KNOWN_IDS, REREADS, Filters, Outcome, none_to_cut_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Mapping
@@ -62,20 +62,20 @@ class WindowedListing:
 
 
 @dataclasses.dataclass(frozen=True)
-class WindowStop:
+class WindowResumePoint:
     """Where a walk by windows was stopped.
 
     Attributes:
         windows: The windows still to be read, the one it was in first.
         position: How many rows of that one had been read.
         total: Rows in that one then, if it says.
-        witnesses: Ids that it had read last there, by which the list is recognized; none before its first.
+        known_ids: Ids that it had read last there, by which the list is recognized; none before its first.
     """
 
     windows: tuple[DateWindow, ...]
     position: int = 0
     total: int | None = None
-    witnesses: tuple[str, ...] = ()
+    known_ids: tuple[str, ...] = ()
 
 
 class WindowWalk:
@@ -92,8 +92,8 @@ class WindowWalk:
         span: DateWindow,
         *,
         since: datetime.date | None = None,
-        stop: WindowStop | None = None,
-        witnesses: Iterable[str] = (),
+        resume_point: WindowResumePoint | None = None,
+        known_ids: Iterable[str] = (),
     ) -> None:
         """Prepare a walk.
 
@@ -101,32 +101,32 @@ class WindowWalk:
             listing: How the list is asked for.
             span: The days to read; from ``FLOOR`` on, it is everything.
             since: The first day to read if the state turns out to belong to another list.
-            stop: Where the last walk was stopped.
-            witnesses: Ids among which the list is recognized.
+            resume_point: Where the last walk was stopped.
+            known_ids: Ids among which the list is recognized.
         """
         self._listing = listing
         self._span = span
         self._since = since or FLOOR
         self._whole = EVERYTHING if span.first == FLOOR else span
-        self._todo = deque(stop.windows if stop else [self._whole])
+        self._todo = deque(resume_point.windows if resume_point else [self._whole])
         self._last: tuple[str, ...] = ()
         self._cut = False  # whether it reads a part of a day, within which no run can go on
-        if stop and stop.windows[-1].last < span.last:
-            self._todo.append(DateWindow(stop.windows[-1].last + _DAY, span.last))
-        self._stop = stop
-        self._witnesses = frozenset(witnesses)
+        if resume_point and resume_point.windows[-1].last < span.last:
+            self._todo.append(DateWindow(resume_point.windows[-1].last + _DAY, span.last))
+        self._resume_point = resume_point
+        self._known_ids = frozenset(known_ids)
         self._tally = Tally()
         self._shortfalls: list[str] = []
         self._missing = 0
-        self._total: int | None = None if stop else 0
+        self._total: int | None = None if resume_point else 0
         self._reader = self._new_reader({}, self._tally)
-        self.recognized = not self._witnesses
+        self.recognized = not self._known_ids
         self.restarted = ""
 
-    def stop(self) -> WindowStop:
+    def resume_point(self) -> WindowResumePoint:
         """Return what a later run has to know if this one ends now."""
-        witnesses = self._last if self._reader.position else ()
-        return WindowStop(tuple(self._todo), self._reader.resume_at, self._reader.total, witnesses)
+        known_ids = self._last if self._reader.position else ()
+        return WindowResumePoint(tuple(self._todo), self._reader.resume_at, self._reader.total, known_ids)
 
     def ahead(self, count: int) -> list[PageRequest]:
         """Return pages likely to be wanted: of a list that is read from its front, whose rows are counted."""
@@ -190,13 +190,13 @@ class WindowWalk:
         """
         self._cut, rows = rows is not None, Tally() if rows is None else rows
         before = len(rows)
-        stop, self._stop = self._stop, None
+        resume_point, self._resume_point = self._resume_point, None
         for attempt in range(1 + REREADS):
-            self._reader = self._new_reader(parameters, rows, stop=stop, careful=attempt > 0)
-            fits = yield from self._read(parameters, stop)
+            self._reader = self._new_reader(parameters, rows, resume_point=resume_point, careful=attempt > 0)
+            fits = yield from self._read(parameters, resume_point)
             if not fits:
                 return False
-            if stop or self._reader.total is None or len(rows) - before >= self._reader.total:
+            if resume_point or self._reader.total is None or len(rows) - before >= self._reader.total:
                 return True
         missing = (self._reader.total or 0) - len(rows)
         self._missing += missing
@@ -205,13 +205,20 @@ class WindowWalk:
         self._shortfalls.append(f"{missing:,} of {self._reader.total:,} records{days} were not found")
         return True
 
-    def _read(self, parameters: Mapping[str, Any], stop: WindowStop | None) -> Generator[PageRequest, Page, bool]:
+    def _read(
+        self, parameters: Mapping[str, Any], resume_point: WindowResumePoint | None
+    ) -> Generator[PageRequest, Page, bool]:
         """Read on to the end, unless there is more than Apollo can show, and return whether it can show all."""
         pages = 0
         while request := self._reader.next_request():
             page = yield request
             pages += 1
-            seen_before = stop is None or pages > 1 or not stop.witnesses or self._holds_any(page, stop.witnesses)
+            seen_before = (
+                resume_point is None
+                or pages > 1
+                or not resume_point.known_ids
+                or self._holds_any(page, resume_point.known_ids)
+            )
             self._take(page)
             if not seen_before:
                 self.restarted = "the records that the last run read last are not where it was stopped"
@@ -243,7 +250,7 @@ class WindowWalk:
 
     def _take(self, page: Page) -> None:
         """Take up a page that the reader asked for, and deliver what is new."""
-        self._last = () if self._cut else tuple(row["id"] for row in page.records[-WITNESSES:])
+        self._last = () if self._cut else tuple(row["id"] for row in page.records[-KNOWN_IDS:])
         self._reader.take(page)
         self._deliver(page)
 
@@ -253,7 +260,7 @@ class WindowWalk:
 
     def _deliver(self, page: Page) -> None:
         """Leave on a page only what was not delivered before."""
-        self.recognized = self.recognized or self._holds_any(page, self._witnesses)
+        self.recognized = self.recognized or self._holds_any(page, self._known_ids)
         page.records = self._tally.fresh(page.records)
 
     @staticmethod
@@ -265,14 +272,14 @@ class WindowWalk:
         parameters: Mapping[str, Any],
         rows: Tally,
         *,
-        stop: WindowStop | None = None,
+        resume_point: WindowResumePoint | None = None,
         careful: bool = False,
     ) -> ListReader:
         return ListReader(
             parameters,
             rows,
-            position=stop.position if stop else 0,
-            total=stop.total if stop else None,
+            position=resume_point.position if resume_point else 0,
+            total=resume_point.total if resume_point else None,
             careful=careful,
             per_page=self._listing.per_page,
             display_limit=self._listing.display_limit,

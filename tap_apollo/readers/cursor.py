@@ -140,7 +140,7 @@ class Cursor:
         io = self._io
         if outcome.shortfall:
             io.incomplete(outcome.shortfall)
-        io.missing, io.settled = outcome.missing, outcome.settles
+        io.missing, io.deletions_proven = outcome.missing, outcome.proves_deletions
         if io.keeps_place and self._advances():
             self._pass.finish(outcome)
 

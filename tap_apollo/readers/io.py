@@ -57,7 +57,7 @@ class StreamIO:
         pages: Pages so far.
         delivered: Rows that are written.
         missing: How many rows are known to be missing, at the least.
-        settled: Whether what did not come is not there, so that a target may drop it.
+        deletions_proven: Whether what did not come is not there, so that a target may drop it.
         limits: What is to be said of the limits that ended the reading.
         unfinished: How many of several lists were not read to their end.
         cursor: What drives the walk; None before there is one.
@@ -79,7 +79,7 @@ class StreamIO:
     pages: int = 0
     delivered: int = 0
     missing: int = 0
-    settled: bool = False
+    deletions_proven: bool = False
     limits: list[str] = dataclasses.field(default_factory=list)
     unfinished: int = 0
     cursor: Cursor | None = None

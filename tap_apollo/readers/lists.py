@@ -190,12 +190,12 @@ class ListPass:
         self._before = copy.copy(self._place)
         place = self._before
         self._mark = None if place.covered is None else reader.mark(io, place.covered)
-        self.covered, witnesses = reader.covered(io, self._mark)
+        self.covered, known_ids = reader.covered(io, self._mark)
         self._whole = self.covered is None or self.covered is not self._mark
-        self.resumed = bool(place.stops)
-        stops = place.stopped(lambda value: reader.mark(io, value))
-        settle = io.config["detect_deletes"] and io.needed_by is None
-        self._walk = ListWalk(reader.listing(io), self.covered, stops, witnesses, settle=settle)
+        self.resumed = bool(place.resume_points)
+        resume_points = place.stopped(lambda value: reader.mark(io, value))
+        find_deletions = io.config["detect_deletes"] and io.needed_by is None
+        self._walk = ListWalk(reader.listing(io), self.covered, resume_points, known_ids, find_deletions=find_deletions)
 
     @property
     def walk(self) -> Walk:
@@ -205,12 +205,12 @@ class ListPass:
     @property
     def stopped_at(self) -> int:
         """How many rows the last run had read."""
-        return int(self._before.stops[0].position)
+        return int(self._before.resume_points[0].position)
 
     def progress(self, rows: list[Record]) -> None:  # noqa: ARG002
         """Note where the walk stands."""
-        self._place.witnesses = self._before.witnesses if self._whole else self._walk.witnesses
-        self._place.stop_at(self._walk.stops())
+        self._place.known_ids = self._before.known_ids if self._whole else self._walk.known_ids
+        self._place.note_resume_point(self._walk.resume_points())
         self._io.save()
 
     def finish(self, outcome: Outcome) -> None:
@@ -222,7 +222,7 @@ class ListPass:
             self._place.become(ListPlace())
         else:
             walked_at = self._io.started if self._whole or outcome.whole else self._before.walked_at
-            self._place.become(ListPlace(mark.value, (), self._walk.witnesses, walked_at))
+            self._place.become(ListPlace(mark.value, (), self._walk.known_ids, walked_at))
         self._io.keep()
 
 
@@ -297,7 +297,7 @@ class NewestFirst(_MostRecentFirst):
         start, due = io.config.get("start_date"), io.refresh_is_due(io.place.walked_at)
         if start and (due or not isinstance(mark, TimeMark) or timestamp(start) > mark.at):
             return TimeMark(timestamp(start), self.key(io), margin=datetime.timedelta()), ()
-        return (None, ()) if due or mark is None else (mark, io.place.witnesses)
+        return (None, ()) if due or mark is None else (mark, io.place.known_ids)
 
 
 class FrontierFirst(_MostRecentFirst):
@@ -320,7 +320,7 @@ class FrontierFirst(_MostRecentFirst):
 
     @override
     def covered(self, io: StreamIO, mark: Mark | None) -> tuple[Mark | None, tuple[str, ...]]:
-        return (None, ()) if io.refresh_is_due(io.place.walked_at) else (mark, io.place.witnesses)
+        return (None, ()) if io.refresh_is_due(io.place.walked_at) else (mark, io.place.known_ids)
 
 
 def nested(filters: Mapping[str, Any]) -> dict[str, Any]:

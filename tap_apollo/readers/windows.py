@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from tap_apollo.paging import EVERYTHING, PER_PAGE, DateWindow, WindowedListing, WindowWalk
-from tap_apollo.paging.walks import WITNESSES
+from tap_apollo.paging.walks import KNOWN_IDS
 from tap_apollo.paging.windows import FLOOR
 from tap_apollo.readers.lists import WalkReader, expected
 from tap_apollo.singer.conform import moment, timestamp
@@ -94,15 +94,15 @@ class WindowPass:
         self._began = place.began or Moment(timestamp(io.started.isoformat()))
         since = io.config.get("start_date")
         start = FLOOR if since is None else _day(timestamp(since))
-        first, witnesses = start, tuple[str, ...]()
+        first, known_ids = start, tuple[str, ...]()
         if place.bookmark and not io.refresh_is_due(place.walked_at):
             lookback = datetime.timedelta(days=io.config["lookback_days"])
-            first, witnesses = max(start, _day(place.bookmark) - lookback), place.witnesses
+            first, known_ids = max(start, _day(place.bookmark) - lookback), place.known_ids
         last = reader.last_day(io)
         span = DateWindow(min(first, last), last)
-        stop = place.stopped()
-        self.resumed = stop is not None
-        self._walk = WindowWalk(reader.listing(io), span, since=start, stop=stop, witnesses=witnesses)
+        resume_point = place.stopped()
+        self.resumed = resume_point is not None
+        self._walk = WindowWalk(reader.listing(io), span, since=start, resume_point=resume_point, known_ids=known_ids)
 
     @property
     def walk(self) -> Walk:
@@ -116,19 +116,19 @@ class WindowPass:
             at = moment(row.get(str(io.stream.replication_key)))
             if at and at <= self._began and (at, row["id"]) not in self._latest:
                 heapq.heappush(self._latest, (Moment(at), row["id"]))
-                if len(self._latest) > WITNESSES:
+                if len(self._latest) > KNOWN_IDS:
                     heapq.heappop(self._latest)
-        self._place.stop_at(self._walk.stop())
-        self._place.witnesses = () if self._walk.recognized else self._before.witnesses
+        self._place.note_resume_point(self._walk.resume_point())
+        self._place.known_ids = () if self._walk.recognized else self._before.known_ids
         self._place.latest, self._place.began = tuple(self._latest), self._began
         io.save()
 
     def finish(self, outcome: Outcome) -> None:
         """Note what the walk has covered."""
-        witnesses = tuple(record_id for _, record_id in self._latest)
+        known_ids = tuple(record_id for _, record_id in self._latest)
         walked_at = self._io.started if outcome.whole else self._before.walked_at
         bookmark = max((at for at, _ in (*self._latest, (self._before.bookmark, "")) if at), default=None)
-        self._place.become(WindowPlace(None, witnesses, walked_at, bookmark=bookmark))
+        self._place.become(WindowPlace(None, known_ids, walked_at, bookmark=bookmark))
         self._io.keep()
 
 

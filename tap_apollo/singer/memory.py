@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import msgspec
 
 from tap_apollo.api.errors import ApolloError
-from tap_apollo.paging import DateWindow, Mark, Stop, WindowStop
+from tap_apollo.paging import DateWindow, Mark, ResumePoint, WindowResumePoint
 from tap_apollo.singer.conform import moment
 
 if TYPE_CHECKING:
@@ -78,15 +78,15 @@ class Nowhere(Form):
     """The place of a stream that is read whole at once."""
 
 
-class StopPlace(Form, Generic[M]):
-    """Where a walk through a list was stopped: see ``Stop``."""
+class ResumePlace(Form, Generic[M]):
+    """Where a walk through a list was stopped: see ``ResumePoint``."""
 
     position: Count
     total: Count | None = None
     count: Count = 0
     mark: M | None = None
     part: str = ""
-    witnesses: tuple[str, ...] = ()
+    known_ids: tuple[str, ...] = ()
     careful: bool = False
 
 
@@ -95,14 +95,14 @@ class ListPlace(Form, Generic[M]):
 
     Attributes:
         covered: The mark of the last walk that came to its end.
-        stops: Where walks since then were stopped, the latest first.
-        witnesses: Ids by which the list is recognized.
+        resume_points: Where walks since then were stopped, the latest first.
+        known_ids: Ids by which the list is recognized.
         walked_at: When the list was last walked whole.
     """
 
     covered: M | None = None
-    stops: tuple[StopPlace[M], ...] = ()
-    witnesses: tuple[str, ...] = ()
+    resume_points: tuple[ResumePlace[M], ...] = ()
+    known_ids: tuple[str, ...] = ()
     walked_at: Aware | None = None
 
     @property
@@ -110,29 +110,31 @@ class ListPlace(Form, Generic[M]):
         """The moment that the list was read down from."""
         return self.covered if isinstance(self.covered, str) else None
 
-    def stop_at(self, stops: list[Stop]) -> None:
+    def note_resume_point(self, resume_points: list[ResumePoint]) -> None:
         """Note where the walk stands, the latest first."""
-        self.stops = tuple(StopPlace(**{**vars(one), "mark": one.mark and one.mark.value}) for one in stops)
+        self.resume_points = tuple(
+            ResumePlace(**{**vars(one), "mark": one.mark and one.mark.value}) for one in resume_points
+        )
 
-    def stopped(self, mark: Callable[[M], Mark]) -> tuple[Stop, ...]:
+    def stopped(self, mark: Callable[[M], Mark]) -> tuple[ResumePoint, ...]:
         """Return where walks were stopped.
 
         Args:
             mark: Makes a mark of what is kept of it.
         """
         return tuple(
-            Stop(**{**msgspec.structs.asdict(one), "mark": None if one.mark is None else mark(one.mark)})
-            for one in self.stops
+            ResumePoint(**{**msgspec.structs.asdict(one), "mark": None if one.mark is None else mark(one.mark)})
+            for one in self.resume_points
         )
 
 
-class WindowStopPlace(Form):
-    """Where a walk by windows was stopped: see ``WindowStop``."""
+class WindowResumePlace(Form):
+    """Where a walk by windows was stopped: see ``WindowResumePoint``."""
 
     windows: tuple[tuple[Day, Day], ...]
     position: Count = 0
     total: Count | None = None
-    witnesses: tuple[str, ...] = ()
+    known_ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a window that ends before it begins."""
@@ -144,16 +146,16 @@ class WindowPlace(Form):
     """The place in a list that is read by windows.
 
     Attributes:
-        stop: Where the last walk was stopped, if it was.
-        witnesses: Ids by which the list is recognized.
+        resume_point: Where the last walk was stopped, if it was.
+        known_ids: Ids by which the list is recognized.
         walked_at: When the list was last walked whole.
         latest: While a walk is stopped: the latest rows that it has seen, each its replication value and id.
         began: While a walk is stopped: when it began; no bookmark of it may be later.
         bookmark: The latest replication value of the walks that came to their end.
     """
 
-    stop: WindowStopPlace | None = None
-    witnesses: tuple[str, ...] = ()
+    resume_point: WindowResumePlace | None = None
+    known_ids: tuple[str, ...] = ()
     walked_at: Aware | None = None
     latest: tuple[tuple[Moment, str], ...] = ()
     began: Moment | None = None
@@ -164,17 +166,17 @@ class WindowPlace(Form):
         """The bookmark."""
         return self.bookmark
 
-    def stop_at(self, stop: WindowStop) -> None:
+    def note_resume_point(self, resume_point: WindowResumePoint) -> None:
         """Note where the walk stands."""
-        windows = tuple((one.first, one.last) for one in stop.windows)
-        self.stop = WindowStopPlace(**{**vars(stop), "windows": windows})
+        windows = tuple((one.first, one.last) for one in resume_point.windows)
+        self.resume_point = WindowResumePlace(**{**vars(resume_point), "windows": windows})
 
-    def stopped(self) -> WindowStop | None:
+    def stopped(self) -> WindowResumePoint | None:
         """Return where the last walk was stopped; None if it was not, or after its last page."""
-        if self.stop is None or not self.stop.windows:
+        if self.resume_point is None or not self.resume_point.windows:
             return None
-        windows = tuple(DateWindow(first, last) for first, last in self.stop.windows)
-        return WindowStop(**{**msgspec.structs.asdict(self.stop), "windows": windows})
+        windows = tuple(DateWindow(first, last) for first, last in self.resume_point.windows)
+        return WindowResumePoint(**{**msgspec.structs.asdict(self.resume_point), "windows": windows})
 
 
 class AskedPlace(Form, Generic[W]):

@@ -185,7 +185,7 @@ class ApolloStream(Stream):
                         self.warn(warnings)
                     yield record
                     io.delivered += 1
-            if io.settled and self.reads.finds_deletions:
+            if io.deletions_proven and self.reads.finds_deletions:
                 self.drop_others()
         self._sum_up(io, time.monotonic() - began)
         for child in self._derived:

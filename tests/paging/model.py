@@ -146,7 +146,7 @@ class Reader:
         place = self._place = decoded(json.loads(self.state or "{}"), self.kind.place)
         self._covered = None if place.covered is None else self.kind.mark(place.covered)
         listing = self.kind.listing(self.server, self.per_page)
-        self.walk = ListWalk(listing, self._covered, place.stopped(self.kind.mark), place.witnesses)
+        self.walk = ListWalk(listing, self._covered, place.stopped(self.kind.mark), place.known_ids)
         self._pages = self.walk.pages()
         self._request = next(self._pages)
         self.outcome = None
@@ -163,11 +163,11 @@ class Reader:
         self.delivered += len(page.records)
         place: ListPlace[Any] = ListPlace()
         if self.outcome is None:
-            place = ListPlace(self._place.covered, (), self.walk.witnesses)
-            place.stop_at(self.walk.stops())
+            place = ListPlace(self._place.covered, (), self.walk.known_ids)
+            place.note_resume_point(self.walk.resume_points())
         elif self.kind.ordered:
             mark = self.walk.mark or self._covered
-            place = ListPlace(mark and mark.value, (), self.walk.witnesses)
+            place = ListPlace(mark and mark.value, (), self.walk.known_ids)
         self.state = json.dumps(encoded(place))
         if self.outcome is not None:
             self.walk = None

@@ -170,7 +170,7 @@ def test_a_later_run_goes_on_before_the_rows_that_may_be_tied() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_where_ties_move_unseen_a_later_run_goes_on_a_page_earlier(seed: int) -> None:
-    """A list that does not show what it sorts by: the first run stops among tied rows."""
+    """A list that does not show what it sorts by: the first run resume_points among tied rows."""
     rows, random = names(60), Random(seed)
     first = ListReader({}, Tally(), per_page=10, position=15, careful=True)
     request = first.next_request()

@@ -85,7 +85,7 @@ def test_a_walk_killed_in_its_head_goes_on_from_there_and_then_from_before() -> 
         server.update(row_id)
     reader.run(pages=5)
     assert reader.state is not None
-    assert len(json.loads(reader.state)["stops"]) == 2
+    assert len(json.loads(reader.state)["resume_points"]) == 2
     reader.run()
     reader.assert_complete()
 
@@ -103,13 +103,13 @@ def test_ties_that_a_stopped_walk_saw_move_are_still_seen_to_move_by_the_walk_th
     move_behind_its_ties("r0034")  # from the end of the first page to the second
     reader.page(random)
     assert reader.state is not None
-    assert json.loads(reader.state)["stops"][0]["careful"] is True
+    assert json.loads(reader.state)["resume_points"][0]["careful"] is True
 
     reader.start()
     for _ in range(4):
         reader.page(random)
     assert reader.state is not None
-    assert len(json.loads(reader.state)["stops"]) == 1  # the stop is passed
+    assert len(json.loads(reader.state)["resume_points"]) == 1  # the stop is passed
     move_behind_its_ties("r0004")  # from the end of the fourth page to the fifth, where r0005 was to come
     while reader.walk:
         reader.page(random)

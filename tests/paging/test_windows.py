@@ -27,16 +27,16 @@ from tests.states import through_json
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tap_apollo.paging import WindowStop
+    from tap_apollo.paging import WindowResumePoint
 
 FIRST, LAST = datetime.date(2026, 1, 1), datetime.date(2026, 4, 10)
 SPAN = DateWindow(FIRST, LAST)
 
 
-def through_state(stop: WindowStop) -> WindowStop | None:
+def through_state(stop: WindowResumePoint) -> WindowResumePoint | None:
     """A stop as a later run reads it."""
     place = WindowPlace()
-    place.stop_at(stop)
+    place.note_resume_point(stop)
     read: WindowPlace = through_json(place, WindowPlace)
     return read.stopped()
 
@@ -152,15 +152,15 @@ def test_killed_after_any_page_the_windows_are_finished_by_later_runs(
     total: bool,
 ) -> None:
     mail, seen, random = Mail(per_day, total=total), set[str](), Random(seed)
-    stop: WindowStop | None = None
+    stop: WindowResumePoint | None = None
     ends = 0
     while ends == 0:
         span = DateWindow(FIRST, LAST + datetime.timedelta(days=random.randrange(2)))
-        walk = WindowWalk(mail.listing, span, stop=stop)
+        walk = WindowWalk(mail.listing, span, resume_point=stop)
         limit = pages + random.randrange(3)
         if mail.run(walk, seen, limit):
             ends += 1
-        stop = through_state(walk.stop()) or stop
+        stop = through_state(walk.resume_point()) or stop
         assert len(mail.requests) < 2000
     assert seen == mail.ids
 
@@ -172,7 +172,7 @@ def test_a_stop_in_another_account_is_not_gone_on_from(pages: int) -> None:
         row["id"] = f"other-{row['id']}"
     first = WindowWalk(mine.listing, SPAN)
     mine.run(first, set(), pages)
-    second = WindowWalk(other.listing, SPAN, stop=first.stop())
+    second = WindowWalk(other.listing, SPAN, resume_point=first.resume_point())
     other.run(second, seen)
     assert second.restarted
     assert seen == other.ids
@@ -184,7 +184,7 @@ def test_everything_is_asked_for_without_dates_and_halved_by_them() -> None:
     walk = WindowWalk(mail.listing, DateWindow(FLOOR, LAST))
     while not mail.run(walk, seen, 2):
         last = LAST + datetime.timedelta(days=1)
-        walk = WindowWalk(mail.listing, DateWindow(FLOOR, last), stop=through_state(walk.stop()))
+        walk = WindowWalk(mail.listing, DateWindow(FLOOR, last), resume_point=through_state(walk.resume_point()))
     assert seen >= mail.ids - {"m0"}
     few, seen = Mail({0: 60}), set[str]()
     few.rows[0]["day"] = None
@@ -195,11 +195,11 @@ def test_everything_is_asked_for_without_dates_and_halved_by_them() -> None:
 def test_the_state_of_another_account_is_not_trusted() -> None:
     mail, seen = Mail({0: 5, 50: 20, 99: 3}), set[str]()
     lookback = DateWindow(datetime.date(2026, 3, 1), LAST)
-    walk = WindowWalk(mail.listing, lookback, since=FIRST, witnesses=["of-another-account"])
+    walk = WindowWalk(mail.listing, lookback, since=FIRST, known_ids=["of-another-account"])
     mail.run(walk, seen)
     assert seen == mail.ids
     assert walk.restarted
-    mine = WindowWalk(mail.listing, lookback, since=FIRST, witnesses=["m27", "deleted"])
+    mine = WindowWalk(mail.listing, lookback, since=FIRST, known_ids=["m27", "deleted"])
     before = len(mail.requests)
     mail.run(mine, set())
     assert not mine.restarted
