@@ -163,7 +163,7 @@ class Buying:
             LimitReachedError: The worst case does not fit the limits.
         """
         self._keep_to_max_pages()
-        services = self.io.services
+        services, ledger = self.io.services, self.ledger  # to open it takes a request, which must not wait for this one
         self.io.keep()
         self.io.orders += 1
         try:
@@ -173,7 +173,7 @@ class Buying:
             raise
         finally:
             if services.writer.is_mine:  # or else the run has ended, and the state is not to be touched
-                self.ledger.write_to(services.state)
+                ledger.write_to(services.state)
 
     def stop(self, limit: str) -> None:
         """Note a limit that was reached, and what is left to do."""
