@@ -75,14 +75,16 @@ class Job(Protocol):
         """Note in the state what was bought, now that its rows are written."""
 
     def parts(self) -> list[Job]:
-        """Return smaller jobs in place of one that Apollo refuses, of which only some may be why; none: it is small."""
+        """Return smaller jobs in place of one that Apollo refuses, of which only some may be why; by default none."""
+        return []
 
     def refused(self, error: RequestError) -> None:
-        """Take note that Apollo refuses the job, which is free.
+        """Take note that Apollo refuses the job, which is free; by default it ends the stream.
 
         Raises:
             RequestError: The others would be refused, too.
         """
+        raise error
 
 
 class Jobs(Protocol):

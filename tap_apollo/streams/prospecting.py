@@ -14,7 +14,7 @@ from tap_apollo.credits import Price
 from tap_apollo.paging import DISPLAY_LIMIT, PER_PAGE, digest
 from tap_apollo.paging.windows import FLOOR
 from tap_apollo.readers.lists import FreeSearches, nested
-from tap_apollo.readers.purchase import Order, Purchase, Records, Wanted
+from tap_apollo.readers.purchase import Job, Order, Purchase, Records, Wanted
 from tap_apollo.singer.conform import moment, timestamp
 from tap_apollo.singer.memory import (
     Buys,
@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Record
 
-    from tap_apollo.api.errors import RequestError
     from tap_apollo.credits import Purchases
-    from tap_apollo.readers.purchase import Buying, Job
+    from tap_apollo.readers.purchase import Buying
 
 
 class People(ApolloStream):
@@ -76,7 +75,7 @@ class Searches:
         """Report nothing: a search that cannot be read ends the stream."""
 
 
-class Search:
+class Search(Job):
     """The pages of one search of companies, from where it was stopped."""
 
     def __init__(self, search: Mapping[str, Any], buying: Buying) -> None:
@@ -153,18 +152,6 @@ class Search:
         known = {one for found in entries(grown) for one in found}
         if new := [one for one in dict.fromkeys(organization_ids) if one and one not in known]:
             self._buying.entry(grown, list[str]()).extend(new)
-
-    def parts(self) -> list[Job]:
-        """Return none: a page is one request."""
-        return []
-
-    def refused(self, error: RequestError) -> None:
-        """End the stream.
-
-        Raises:
-            RequestError: Always.
-        """
-        raise error
 
 
 class Organizations(ApolloStream):
@@ -311,7 +298,7 @@ class NewsSinceLastAsked:
                     yield NewsGroup(some, until, since)
 
 
-class News:
+class News(Job):
     """The pages of news of one group of companies."""
 
     def __init__(self, group: NewsGroup, buying: Buying, per_page: int) -> None:
@@ -350,18 +337,6 @@ class News:
         place = self._buying.io.place
         published = [place.latest, *(moment(row.get("published_at")) for row in rows)]
         place.latest = max(filter(None, published), default=None)
-
-    def parts(self) -> list[Job]:
-        """Return none: a page is one request."""
-        return []
-
-    def refused(self, error: RequestError) -> None:
-        """End the stream.
-
-        Raises:
-            RequestError: Always.
-        """
-        raise error
 
 
 class NewsArticles(ApolloStream):
