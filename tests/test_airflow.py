@@ -360,7 +360,7 @@ class TestAirflow:
         _, _, ended = printed.partition("TIMEOUT ")
         assert ended.startswith("The task was given 8:00:00, and ended; the next try goes on.\n")
         assert "No state was found" not in ended
-        assert "\nWhen its time was up: tap-apollo: Starting incremental sync of 'contacts' " in ended
+        assert "\nWhen its time was up: tap-apollo: Beginning sync of 'contacts' in incremental mode\n" in ended
         assert airflow.rows("hurry", ["contacts"]) == {"contacts": 900}
         resumed = re.search(r"contacts: (\d+) records, up to the end, (\d+) requests", ended)
         assert resumed
