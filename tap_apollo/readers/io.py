@@ -135,6 +135,18 @@ class StreamIO:
         pages: dict[str, int] = self.config["max_pages"]
         return pages.get(self.name)
 
+    @property
+    def max_pages_told(self) -> str:
+        """What that setting says, in words."""
+        return f"`max_pages.{self.name}` is {self.max_pages:,}"
+
+    def within_max_pages(self, wanted: int, unit: str = "requests") -> tuple[int, str]:
+        """Return how many requests that setting allows of those wanted, and, if that is not all, what to say of it."""
+        limit = self.max_pages
+        if limit is None or wanted <= limit:
+            return wanted, ""
+        return limit, f"`max_pages` allows {limit:,} of {wanted:,} {unit}"
+
     def refresh_is_due(self, walked_at: datetime.datetime | None) -> bool:
         """Whether everything was last read as long ago as the setting says."""
         if self.refresh_days is None:

@@ -72,7 +72,7 @@ class WalkReader(Reader):
         if cursor is None:
             return ()
         if cursor.limited:
-            io.stopped(f"`max_pages.{io.name}` is {io.max_pages:,}", "the rest of the list")
+            io.stopped(io.max_pages_told, "the rest of the list")
         came = cursor.came()
         return (came, counted(cursor.pages, "request")) if came else ()
 
@@ -100,10 +100,8 @@ class Whole(WalkReader):
 
 def expected(io: StreamIO, records: int, *, at_least: bool = False) -> Estimate:
     """Return the estimate of some records in pages, as far as the page limit lets the stream go."""
-    pages, limit = max(1, math.ceil(records / PER_PAGE)), io.max_pages
-    if limit is not None and pages > limit:
-        return Estimate(limit * PER_PAGE, limit, note=f"`max_pages` allows {limit:,} of {pages:,} pages")
-    return Estimate(records, pages, at_least=at_least)
+    pages, note = io.within_max_pages(max(1, math.ceil(records / PER_PAGE)), "pages")
+    return Estimate(pages * PER_PAGE, pages, note=note) if note else Estimate(records, pages, at_least=at_least)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -368,7 +366,7 @@ class FreeSearches(WalkReader):
     def summary(self, io: StreamIO) -> tuple[str, ...]:
         """Report what came, and the stream's limit; that of a search is what is wanted of it."""
         if io.pages == io.max_pages and io.cursor and io.cursor.limited:
-            io.stopped(f"`max_pages.{io.name}` is {io.max_pages:,}", "", "The next run reads the same pages.")
+            io.stopped(io.max_pages_told, "", "The next run reads the same pages.")
         searches = io.config[self.setting]
         if io.cursor is None or not io.pages:
             return ()

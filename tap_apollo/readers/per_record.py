@@ -171,9 +171,9 @@ class PerRecord(Reader):
         if known:
             wanted, at_least = max(0, wanted - known), True
         note = f"with {pages:,} to read {self.parent_names()}"
-        limit = io.max_pages
-        if limit is not None and wanted > limit:
-            return Estimate(None, limit + pages, note=f"`max_pages` allows {limit:,} of {wanted:,} requests; {note}")
+        allowed, limited = io.within_max_pages(wanted)
+        if limited:
+            return Estimate(None, allowed + pages, note=f"{limited}; {note}")
         return Estimate(None, wanted + pages, at_least=at_least, note=note)
 
 
@@ -278,8 +278,7 @@ class _Asking:
         for start in range(0, len(todo), batch):
             self.limited = io.max_pages is not None and io.requests >= io.max_pages
             if self.limited:
-                limit = f"`max_pages.{io.name}` is {io.max_pages:,}"
-                io.stopped(limit, f"the rest of {self._reader.parent_names()}")
+                io.stopped(io.max_pages_told, f"the rest of {self._reader.parent_names()}")
             if self.limited or (io.services.trial and io.requests):
                 return False
             # What is remembered makes a STATE long: then fewer of them.

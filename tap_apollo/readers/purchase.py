@@ -152,7 +152,7 @@ class Buying:
 
     def _keep_to_max_pages(self) -> None:
         if self.io.orders == self.io.max_pages:
-            raise LimitReachedError(f"`max_pages.{self.io.name}` is {self.io.max_pages:,}")
+            raise LimitReachedError(self.io.max_pages_told)
 
     def send(self, order: Order, cost: Callable[[Any], int] | None = None) -> Any:
         """Send a request that may cost credits, and return the reply; a STATE comes before each try.
@@ -322,10 +322,9 @@ class Purchase(Reader):
             io.ask(self._probe, "0" if "{id}" in io.endpoint.path else None)
         units, at_least = self.jobs.to_buy(buying)
         wanted = math.ceil(units / self.price.batch)
-        limit, note = io.max_pages, ""
-        if limit is not None and wanted > limit:
-            wanted, units, at_least = limit, limit * self.price.batch, False
-            note = f"`max_pages` allows {limit:,} requests"
+        wanted, note = io.within_max_pages(wanted)
+        if note:
+            units, at_least = wanted * self.price.batch, False
         try:
             affordable = buying.ledger.affordable(buying.unit_price)
         except LimitReachedError:
