@@ -22,6 +22,7 @@ from tap_apollo.api.rate_limits import HOUR
 from tap_apollo.config.settings import DATE_RANGES, SETTINGS
 from tap_apollo.paging import PageRequest
 from tap_apollo.readers.io import StreamIO
+from tap_apollo.singer.conform import key_of
 from tap_apollo.streams.analytics import AnalyticsReports, Report, ReportsPass
 from tap_apollo.tap import TapApollo
 from tests.pace import Clock
@@ -84,7 +85,7 @@ def rows(sandbox: Sandbox, *reports: dict[str, Any]) -> list[dict[str, Any]]:
     return run.records[STREAM]
 
 
-def cells(found: list[dict[str, Any]]) -> dict[tuple[str, ...], float]:
+def cells(found: list[dict[str, Any]]) -> dict[tuple[str | None, ...], float]:
     keys = ("row_key", "column_key", "metric")
     return {tuple(row[key] for key in keys): row["value"] for row in found}
 
@@ -105,7 +106,7 @@ class TestCells:
         entry = report("flat", SENT, REPLIED)
         found = rows(own, entry)
         table = answer(own, entry)["table_response"]
-        assert cells(found) == {("", "", name): table[name] for name in (SENT, REPLIED)}
+        assert cells(found) == {(None, None, name): table[name] for name in (SENT, REPLIED)}
         for row in found:
             assert not row["is_row_total"]
             assert not row["is_column_total"]
@@ -116,7 +117,7 @@ class TestCells:
         found = rows(own, entry)
         buckets = answer(own, entry)["table_response"]["smart_user_id"]["buckets"]
         assert len(found) == 3 * 2
-        assert cells(found) == {(one["key"], "", name): one[name] for one in buckets for name in (SENT, REPLIED)}
+        assert cells(found) == {(one["key"], None, name): one[name] for one in buckets for name in (SENT, REPLIED)}
         names = {user.id: f"{user.first_name} {user.last_name}" for user in own.world.users}
         assert {row["row_key"]: row["row_label"] for row in found} == names
         assert {row["row_dimension"] for row in found} == {"smart_user_id"}
@@ -149,7 +150,7 @@ class TestCells:
     def test_totals_are_told_from_groups_and_are_the_sums_of_them(self, own: Sandbox) -> None:
         found = rows(own, report("totals", group_by=BY_USER, **TOTALS))
         totals = [row for row in found if row["is_row_total"]]
-        assert [(row["row_key"], row["row_label"]) for row in totals] == [("", "Total")]
+        assert [(row["row_key"], row["row_label"]) for row in totals] == [(None, "Total")]
         assert totals[0]["value"] == sum(row["value"] for row in found if not row["is_row_total"])
         assert not any(row["is_column_total"] for row in found)
 
@@ -161,10 +162,10 @@ class TestCells:
         stages = len(own.world.catalog.contact_stages)
         assert (len(plain), len(over_rows), len(over_columns)) == (3 * stages, stages, 3)
         for total in over_rows:
-            assert (total["row_key"], total["row_label"]) == ("", "Total")
+            assert (total["row_key"], total["row_label"]) == (None, "Total")
             assert total["value"] == sum(row["value"] for row in plain if row["column_key"] == total["column_key"])
         for total in over_columns:
-            assert (total["column_key"], total["column_label"]) == ("", "Total")
+            assert (total["column_key"], total["column_label"]) == (None, "Total")
             assert total["value"] == sum(row["value"] for row in plain if row["row_key"] == total["row_key"])
 
     def test_groups_that_share_a_label_stay_apart(self, own: Sandbox) -> None:
@@ -185,10 +186,12 @@ class TestCells:
             report("b", SENT, RATE, group_by=BY_USER, **TOTALS),
             report("c", SENT, RATE, group_by=BY_USER, pivot_group_by=BY_STAGE, **TOTALS),
         )
-        assert run.schemas[STREAM]["key_properties"] == ["report", "row_key", "column_key", "metric"]
-        keys = [tuple(row[key] for key in run.schemas[STREAM]["key_properties"]) for row in run.records[STREAM]]
-        assert len({*keys}) == len(keys) == 2 * (1 + 4 + 3 * 9 + 9 + 3)
-        assert all(isinstance(part, str) for key in keys for part in key)
+        assert run.schemas[STREAM]["key_properties"] == ["id"]
+        found = run.records[STREAM]
+        assert len({row["id"] for row in found}) == len(found) == 2 * (1 + 4 + 3 * 9 + 9 + 3)
+        assert all(
+            row["id"] == key_of(row["report"], row["row_key"], row["column_key"], row["metric"]) for row in found
+        )
         assert {*run.schemas[STREAM]["schema"]["properties"]} == {*run.records[STREAM][0]} | {"_unknown"}
 
 
@@ -503,7 +506,7 @@ class TestReply:
         found = self.grouped({"key": key, SENT: 9}, group_by_total_response=total)
         assert [(row["row_key"], row["row_label"], row["is_row_total"]) for row in found] == [
             (row_key, row_key, False),
-            ("", "Total", True),
+            (None, "Total", True),
         ]
 
     def test_figures_that_were_not_asked_for_are_rows_too(self) -> None:
@@ -535,9 +538,9 @@ class TestReply:
         places = [(row["row_key"], row["column_key"], row["is_row_total"], row["is_column_total"]) for row in found]
         assert places == [
             ("u", "s", False, False),
-            ("", "s", True, False),
-            ("u", "", False, True),
-            ("", "", True, True),
+            (None, "s", True, False),
+            ("u", None, False, True),
+            (None, None, True, True),
         ]
 
     def test_a_report_without_data_has_no_rows(self) -> None:

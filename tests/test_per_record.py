@@ -11,7 +11,7 @@ import json
 import re
 import signal
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -24,7 +24,7 @@ from tap_apollo.api.errors import MAX_TRIES, ApolloError, SyncError
 from tap_apollo.readers.io import name_of
 from tap_apollo.readers.per_record import STATE_EVERY, PerRecord
 from tap_apollo.readers.tolerance import MOST_FAILURES
-from tap_apollo.singer.conform import timestamp
+from tap_apollo.singer.conform import key_of, timestamp
 from tap_apollo.streams import REFRESHED, STREAMS, sequences
 from tap_apollo.tap import TapApollo
 from tests.pace import Clock
@@ -96,9 +96,12 @@ def _contact_sequence_activity(world: World) -> dict[Key, Values]:
                 one for one in world.outreach_emails if one.contact is contact and one.sequence is enrollment.sequence
             ]
             for event in emails.sequence_activity(world, enrollment, sent):
-                email = event.get("emailer_message_id", "")
-                key = (contact.id, event["type"], timestamp(event["occurred_at"]), event["sequence_id"], email)
-                found[key] = {"sequence_name": enrollment.sequence.name}
+                email = event.get("emailer_message_id")
+                parts = (contact.id, event["type"], timestamp(event["occurred_at"]), event["sequence_id"], email)
+                found[key_of(*parts),] = {
+                    **dict(zip(sequences.KEY_PARTS, parts, strict=True)),
+                    "sequence_name": enrollment.sequence.name,
+                }
     return found
 
 
@@ -1169,8 +1172,34 @@ def test_events_without_a_sequence_or_an_email_have_a_key(team: Sandbox, monkeyp
         lambda *arguments: [{**event, **nothing} for event in activity(*arguments)],
     )
     run = read(team, "contact_sequence_activity")
-    assert run.records["contact_sequence_activity"]
-    assert {key[3:] for key in keys("contact_sequence_activity", run)} == {("", "")}
+    rows = run.records["contact_sequence_activity"]
+    assert len(rows) == len({row["id"] for row in rows}) > 0
+    assert {(row["sequence_id"], row["emailer_message_id"]) for row in rows} == {(None, None)}
+
+
+def test_the_key_of_an_event_does_not_depend_on_how_apollo_writes_it() -> None:
+    event: dict[str, Any] = {"type": "replied", "occurred_at": "2026-07-01T10:00:00Z", "sequence_id": "s"}
+    others = [
+        {**event, "occurred_at": "2026-07-01T12:00:00.000+02:00"},
+        {**event, "emailer_message_id": None},
+        {**event, "emailer_message_id": "", "step_position": 2},
+    ]
+    assert {_key_of_event(one) for one in others} == {_key_of_event(event)}
+
+
+@pytest.mark.parametrize("name", [name for name in sequences.KEY_PARTS if name != "contact_id"])
+def test_each_part_of_an_event_makes_it_another_one_even_if_it_cannot_be_read(name: str) -> None:
+    event = {"type": "replied", "occurred_at": "2026-07-01T10:00:00Z", "sequence_id": "s", "emailer_message_id": "e"}
+    values = ["one", "2026-13-45T99:00:00Z", 7, None]
+    assert len({_key_of_event(event), *(_key_of_event({**event, name: value}) for value in values)}) == 5
+
+
+def _key_of_event(event: dict[str, Any]) -> str:
+    io = SimpleNamespace(
+        ask=lambda _: {"events": [event]}, endpoint=sequences.ContactSequenceActivity.endpoint, cut_short=None
+    )
+    [row] = sequences.events_of(cast("Any", io), [{"id": "c"}], cast("Any", None))
+    return str(row["id"])
 
 
 # Everything again

@@ -7,6 +7,7 @@ an e-mail was not revealed. ``RecordConformer`` is compiled once from a schema a
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import math
 import re
@@ -72,6 +73,14 @@ def moment(value: Any) -> str | None:
 def moment_of(column: str) -> Callable[[Mapping[str, Any]], str | None]:
     """Return what gives the timestamp in a column of a row, as ``moment`` does."""
     return lambda row: moment(row.get(column))
+
+
+def key_of(*parts: Any) -> str:
+    """Return the key of a row that is known by several parts, of which any may be absent: a digest of them as JSON.
+
+    So no column of a key is ever null, nor empty, which loaders that go by CSV make null.
+    """
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 def now() -> str:

@@ -17,7 +17,7 @@ from tap_apollo.paging import Page, PageRequest, WholePages
 from tap_apollo.readers.cursor import Cursor
 from tap_apollo.readers.lists import WalkReader
 from tap_apollo.readers.reader import Estimate
-from tap_apollo.singer.conform import now
+from tap_apollo.singer.conform import key_of, now
 from tap_apollo.singer.memory import ReportsPlace
 from tap_apollo.singer.stream import ApolloStream
 
@@ -84,7 +84,8 @@ class Report:
                 key = (row["row_key"], row["column_key"], row["metric"])
                 if key not in known:
                     known.add(key)
-                    yield {**row, **common, "incompatible_filters": _ignored_for(row["metric"], ignored)}
+                    beside = {**common, "incompatible_filters": _ignored_for(row["metric"], ignored)}
+                    yield {"id": key_of(self.name, *key), **row, **beside}
                 elif part == TABLE:  # both kinds of totals may hold the total of totals
                     raise ValueError("two groups have the same key")
 
@@ -206,7 +207,6 @@ class AnalyticsReports(ApolloStream):
 
     name = "analytics_reports"
     endpoint = POST("reports/sync_report", oauth="report_sync")
-    primary_keys = ("report", "row_key", "column_key", "metric")
     reads = Reports()
 
 
@@ -238,9 +238,9 @@ def _axis(axis: str, dimension: str | None, group: Mapping[str, Any] | None, *, 
         group = None
     if group is None:
         is_total = dimension is not None
-        return {f"{axis}_key": "", f"{axis}_label": "Total" if is_total else None, f"is_{axis}_total": is_total}
+        return {f"{axis}_key": None, f"{axis}_label": "Total" if is_total else None, f"is_{axis}_total": is_total}
     key = group.get("key")
-    key = key if key and isinstance(key, str) else json.dumps(key)  # '' is the key of what is not broken down
+    key = key if key and isinstance(key, str) else json.dumps(key)  # never empty: loaders may take that for null
     label = group.get("readable_key")
     return {f"{axis}_key": key, f"{axis}_label": key if label is None else label, f"is_{axis}_total": False}
 

@@ -8,6 +8,7 @@ from tap_apollo.api.endpoint import GET, POST, by_number
 from tap_apollo.readers.derived import Derived
 from tap_apollo.readers.lists import Unordered
 from tap_apollo.readers.per_record import PerRecord
+from tap_apollo.singer.conform import key_of, moment
 from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.contacts import Contacts
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 #: Most events of a contact that Apollo shows at once.
 MOST_EVENTS = 50
+
+#: What tells one event of a contact from another.
+KEY_PARTS = ("contact_id", "type", "occurred_at", "sequence_id", "emailer_message_id")
 
 
 class Sequences(ApolloStream):
@@ -54,7 +58,7 @@ def is_in_a_sequence(contact: Record) -> bool:
 
 def events_of(io: StreamIO, contacts: list[Record], parent: StreamIO) -> list[Record]:
     """Ask for a contact's events, and where that may not be all, sequence by sequence."""
-    contact, keys = contacts[0], io.stream.primary_keys
+    contact = contacts[0]
 
     def ask(**filters: str) -> list[Record]:
         reply = io.ask({"contact_id": contact["id"], "per_page": MOST_EVENTS, **filters})
@@ -71,13 +75,15 @@ def events_of(io: StreamIO, contacts: list[Record], parent: StreamIO) -> list[Re
             events += more
     if cut:
         io.cut_short["contact", f"Apollo shows only the latest {MOST_EVENTS} events in one sequence"] += 1
-    rows = ({"contact_id": contact["id"], **event, **_filled(event)} for event in events)
-    return [*{tuple(row.get(name) for name in keys): row for row in rows}.values()]
+    rows = (_with_key({**event, "contact_id": contact["id"]}) for event in events)
+    return [*{row["id"]: row for row in rows}.values()]
 
 
-def _filled(event: Record) -> Record:
-    """Return what of an event's key may be absent or null."""
-    return {name: event.get(name) or "" for name in ("sequence_id", "emailer_message_id")}
+def _with_key(event: Record) -> Record:
+    """Return an event with a key of the tap's own: Apollo gives it none, and any part of it may be absent."""
+    parts = {name: event.get(name) or None for name in KEY_PARTS}
+    at = parts["occurred_at"]
+    return {**event, **parts, "id": key_of(*{**parts, "occurred_at": moment(at) or at}.values())}
 
 
 class ContactSequenceActivity(ApolloStream):
@@ -85,7 +91,6 @@ class ContactSequenceActivity(ApolloStream):
 
     name = "contact_sequence_activity"
     endpoint = POST("emailer_campaigns/activity_feed", rows="events", oauth="emailer_campaigns_activity_feed")
-    primary_keys = ("contact_id", "type", "occurred_at", "sequence_id", "emailer_message_id")
     reads = PerRecord(Contacts, ask=events_of, about=is_in_a_sequence)
 
 
