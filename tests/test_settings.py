@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import requests
 
 from tap_apollo.api.errors import SettingsError
+from tap_apollo.readers.per_record import PerRecord
+from tap_apollo.streams import REFRESHED, STREAMS
 from tap_apollo.tap import TapApollo
+
+if TYPE_CHECKING:
+    from tap_apollo.singer.stream import ApolloStream
 
 SECRET = "sk_live_do not print"  # noqa: S105
 SEARCH = {"name": "a", "filters": {"person_titles": ["cto"]}}
@@ -191,6 +196,51 @@ def test_variables_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"TAP_APOLLO_{name.upper()}", value if isinstance(value, str) else json.dumps(value))
     config = TapApollo(parse_env_config=True).config
     assert {name: config[name] for name in wanted} == wanted
+
+
+class TestFullRefreshDays:
+    @pytest.mark.parametrize(
+        ("given", "days"),
+        [
+            (None, {"accounts": 1}),
+            ({}, {"accounts": 1}),
+            ({"contacts": 7}, {"accounts": 1, "contacts": 7}),
+            ({"accounts": 30}, {"accounts": 30}),
+            ({"accounts": 0, "notes": None}, {"accounts": 0}),
+            ({"accounts": None}, {}),
+            ({"accounts": None, "deal_details": 7}, {"deal_details": 7}),
+        ],
+    )
+    @pytest.mark.parametrize("source", ["file", "environment"])
+    def test_what_is_set_is_added_to_the_default(
+        self, given: dict[str, int | None] | None, days: dict[str, int], source: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TAP_APOLLO_API_KEY", "k")
+        config = {"full_refresh_days": given} if source == "file" else {}
+        if source == "environment" and given is not None:
+            monkeypatch.setenv("TAP_APOLLO_FULL_REFRESH_DAYS", json.dumps(given))
+        tap = TapApollo(config=config, parse_env_config=True)
+        held = {name: cast("ApolloStream", stream).io().refresh_days for name, stream in tap.streams.items()}
+        assert {name: after for name, after in held.items() if after is not None} == days
+
+    def test_it_is_for_streams_that_read_only_what_is_new(self) -> None:
+        lists = {"contacts", "accounts", "outreach_emails", "calls", "conversations"}
+        about_each = {name for name, stream in STREAMS.items() if isinstance(stream.reads, PerRecord)}
+        assert {*REFRESHED} == lists | about_each
+
+    @pytest.mark.parametrize("stream", sorted(STREAMS.keys() - {*REFRESHED}))
+    @pytest.mark.parametrize("days", [7, None])
+    def test_elsewhere_it_is_refused_as_it_would_do_nothing(self, stream: str, days: int | None) -> None:
+        with pytest.raises(SettingsError) as raised:
+            TapApollo(config={"api_key": "k", "full_refresh_days": {stream: days}})
+        said = f"Setting `full_refresh_days` names {stream}, no stream that it applies to"
+        assert raised.value.message.startswith(said)
+
+    @pytest.mark.parametrize("days", ["7", 1.5, True, [7]])
+    def test_it_is_a_whole_number_or_null(self, days: Any) -> None:
+        with pytest.raises(SettingsError) as raised:
+            TapApollo(config={"api_key": "k", "full_refresh_days": {"contacts": days}})
+        assert raised.value.message == "Setting `full_refresh_days.contacts` must be a whole number or null."
 
 
 @pytest.mark.parametrize("credential", ["api_key", "access_token"])

@@ -151,7 +151,8 @@ def _explain(error: ValidationError) -> Iterator[str]:
             validator=validator,
             value=_readable(error.validator_value),
         )
-        wanted = _OF_ITS_OWN.get((re.sub(r"\.\d+", ".*", where), validator), wanted)
+        for form in (re.sub(r"\.\d+", ".*", where), f"{where.partition('.')[0]}.*"):
+            wanted = _OF_ITS_OWN.get((form, validator), wanted)
         yield f"Setting `{where}` must {wanted}."
 
 
@@ -159,6 +160,7 @@ _AN_ID = "be an id of Apollo's, 24 hex digits"
 
 #: What the values of particular settings must be, where the general words say too little.
 _OF_ITS_OWN = {
+    ("full_refresh_days.*", "type"): "be a whole number or null",
     ("api_url", "pattern"): "be a URL such as https://api.apollo.io/api/v1, without credentials or a query",
     ("user_agent", "pattern"): "be visible ASCII characters and spaces",
     ("domains.*", "pattern"): "be a domain such as apollo.io, without www., a path or an @",

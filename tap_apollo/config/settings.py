@@ -8,6 +8,9 @@ from singer_sdk import typing as th
 
 DEFAULT_API_URL = "https://api.apollo.io/api/v1"
 
+#: What holds of `full_refresh_days` for a stream that the setting does not name.
+REFRESH_DAYS = {"accounts": 1}
+
 #: The end of a value; by itself, ``$`` also matches before a line break there, as a file that is pasted has one.
 _END = r"$(?!\n)"
 
@@ -214,12 +217,13 @@ SETTINGS = th.PropertiesList(
     ),
     th.Property(
         "full_refresh_days",
-        th.ObjectType(additional_properties=th.IntegerType(minimum=0)),
-        default={"accounts": 1},
+        th.ObjectType(additional_properties=th.IntegerType(minimum=0, nullable=True)),
+        default=REFRESH_DAYS,
         title="Full refresh days",
         description=(
             "Per stream, after how many days an incremental read gives way to a whole one: it finds what changed "
-            "without a sign, such as accounts touched by silent jobs."
+            "without a sign, such as accounts touched by silent jobs. What it does not name keeps its default; null "
+            "is never."
         ),
     ),
     th.Property(

@@ -14,6 +14,7 @@ from singer_sdk.singerlib import Catalog, Metadata, Schema
 from typing_extensions import override
 
 from tap_apollo import schemas, sdk
+from tap_apollo.config.settings import REFRESH_DAYS
 from tap_apollo.readers.io import StreamIO
 from tap_apollo.readers.lists import Whole
 from tap_apollo.singer.conform import Conform
@@ -134,7 +135,7 @@ class ApolloStream(Stream):
         Raises:
             ApolloError: The state does not tell what was bought.
         """
-        days: dict[str, int] = self.config["full_refresh_days"]
+        days: dict[str, int | None] = {**REFRESH_DAYS, **self.config["full_refresh_days"]}
         memory = self._memory()
         return StreamIO(
             self.services,
