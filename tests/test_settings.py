@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -10,6 +12,7 @@ import requests
 
 from tap_apollo.api.errors import SettingsError
 from tap_apollo.readers.per_record import PerRecord
+from tap_apollo.singer.conform import timestamp
 from tap_apollo.streams import REFRESHED, STREAMS
 from tap_apollo.tap import TapApollo
 
@@ -20,6 +23,7 @@ SECRET = "sk_live_do not print"  # noqa: S105
 SEARCH = {"name": "a", "filters": {"person_titles": ["cto"]}}
 COMPANIES = {"name": "a", "filters": {"q_organization_name": "a"}}
 AN_ID = "5" * 24
+A_MINUTE = datetime.timedelta(minutes=1)
 ENRICHMENT = {"credit_streams": ["people_enrichment"]}
 
 
@@ -196,6 +200,31 @@ def test_variables_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"TAP_APOLLO_{name.upper()}", value if isinstance(value, str) else json.dumps(value))
     config = TapApollo(parse_env_config=True).config
     assert {name: config[name] for name in wanted} == wanted
+
+
+def from_now(**time: float) -> str:
+    return (datetime.datetime.now(tz=datetime.timezone.utc) + datetime.timedelta(**time)).isoformat()
+
+
+@pytest.mark.parametrize("start", ["2062-01-01", "2099-12-31T23:59:59.999-12:00", 24.1])
+def test_a_start_that_is_yet_to_come_is_refused_with_the_time_that_the_machine_has(start: str | float) -> None:
+    start = start if isinstance(start, str) else from_now(hours=start)
+    with pytest.raises(SettingsError) as raised:
+        TapApollo(config={"api_key": "k", "start_date": start})
+    found = re.fullmatch(
+        r"Setting `start_date` is (\S+)Z, more than a day ahead of this machine's clock \((\S+)Z\): correct the one "
+        r"that is wrong\.",
+        raised.value.message,
+    )
+    assert found
+    assert found[1] == timestamp(start)[:19]
+    assert abs(datetime.datetime.fromisoformat(found[2]) - datetime.datetime.fromisoformat(from_now()[:19])) < A_MINUTE
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 23])
+def test_a_start_of_today_is_taken_wherever_the_day_begins(hours: int) -> None:
+    start = from_now(hours=hours)
+    assert TapApollo(config={"api_key": "k", "start_date": start}).config["start_date"] == start
 
 
 class TestFullRefreshDays:

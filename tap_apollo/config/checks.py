@@ -209,10 +209,22 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     elif config.get("oauth_token_file"):
         yield "Setting `oauth_token_file` needs `refresh_token`: set that, or remove `oauth_token_file`."
     if (start := config.get("start_date")) is not None:
-        try:
-            timestamp(start)
-        except ValueError:
-            yield "Setting `start_date` must be an ISO 8601 timestamp, such as 2026-01-31T00:00:00Z."
+        yield from _bad_start(start)
+
+
+def _bad_start(start: str) -> Iterator[str]:
+    """A start that is none, or that nothing can be newer than: a slip, or a clock that is behind."""
+    try:
+        begins = timestamp(start)
+    except ValueError:
+        yield "Setting `start_date` must be an ISO 8601 timestamp, such as 2026-01-31T00:00:00Z."
+        return
+    clock = datetime.datetime.now(tz=datetime.timezone.utc)
+    if begins > (clock + datetime.timedelta(days=1)).isoformat(timespec="microseconds"):
+        yield (
+            f"Setting `start_date` is {begins[:19]}Z, more than a day ahead of this machine's clock "
+            f"({clock:%Y-%m-%dT%H:%M:%SZ}): correct the one that is wrong."
+        )
 
 
 def _unknown_streams(
