@@ -266,7 +266,7 @@ class TestAirflow:
         )
         assert code == 0, printed[-5000:]
         warned = [line for line in printed.splitlines() if "[warning" in line and "] calls  " in line]
-        assert "the credentials may not read phone_calls/search (403)" in warned[0]
+        assert "the credentials may not read phone_calls/search (403, API_INACCESSIBLE)" in warned[0]
 
         assert re.search(r"In all at least \d+ requests, at least \d+ min\.", printed)
         assert printed.count("new_state=up_for_retry") == 1
@@ -294,8 +294,9 @@ class TestAirflow:
         assert code == 1
         assert last_exception(printed) == (
             "AirflowException: `meltano run tap-apollo target-duckdb` ended with exit code 1: Extractor failed.\n"
-            "tap-apollo: Stream tasks was skipped: the credentials may not read tasks/search (403): the missing scope "
-            "is api/v1/tasks/search; give the key that scope or use a master key. Or deselect the stream.\n"
+            "tap-apollo: Stream tasks was skipped: the credentials may not read tasks/search (403, API_INACCESSIBLE): "
+            "the missing scope is api/v1/tasks/search; give the key that scope or use a master key. Or deselect the "
+            "stream.\n"
             "tap-apollo: The sync is not complete: see the messages above on tasks."
         )
         assert last_exception(printed) in PAGE

@@ -13,7 +13,9 @@ import pytest
 import requests
 import urllib3
 
+from tap_apollo.api.endpoint import GET, POST
 from tap_apollo.api.errors import (
+    ApolloError,
     CredentialsError,
     ForbiddenError,
     GoneError,
@@ -31,7 +33,11 @@ from tap_apollo.api.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tap_apollo.api.endpoint import Endpoint
+
 PRIVATE = "walt@example.test"
+TASKS = POST("tasks/search")
+PERSON = GET("people/{id}")
 
 
 def reply(status: int, body: Any, content_type: str = "application/json", **headers: str) -> requests.Response:
@@ -47,9 +53,9 @@ def reply(status: int, body: Any, content_type: str = "application/json", **head
     [
         (reply(401, f"Invalid key {PRIVATE}", "text/plain"), CredentialsError, "`api_key`"),
         (reply(401, {"error_code": "INVALID_ACCESS_TOKEN"}), CredentialsError, "`access_token`"),
-        (reply(403, {"error": PRIVATE, "error_code": "API_INACCESSIBLE"}), ForbiddenError, "ask for it"),
-        (reply(422, {"error": PRIVATE, "error_code": "API_INACCESSIBLE"}), ForbiddenError, "ask for it"),
-        (reply(403, {"error": "Access denied."}), ForbiddenError, "ask for it"),
+        (reply(403, {"error": PRIVATE, "error_code": "API_INACCESSIBLE"}), ForbiddenError, "api/v1/tasks/search"),
+        (reply(422, {"error": PRIVATE, "error_code": "API_INACCESSIBLE"}), ForbiddenError, "api/v1/tasks/search"),
+        (reply(403, {"error": "Access denied."}), ForbiddenError, "api/v1/tasks/search"),
         (reply(403, {"message": "This endpoint is only available on paid plans."}), ForbiddenError, "plan"),
         (reply(403, f"<html>{PRIVATE}", "text/html"), TransientError, "proxy"),
         (reply(429, {"message": PRIVATE}, **{"retry-after": "7"}), TransientError, "429"),
@@ -67,14 +73,14 @@ def reply(status: int, body: Any, content_type: str = "application/json", **head
 def test_each_reply_is_its_error(response: requests.Response, error: type[Exception], text: str) -> None:
     credential = "access_token" if "INVALID_ACCESS_TOKEN" in response.text else "api_key"
     with pytest.raises(error, match=text) as raised:
-        raise_for_reply(response, "tasks/search", lambda _: "ask for it", credential)
+        raise_for_reply(response, TASKS, credential)
     assert PRIVATE not in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 def test_a_good_reply_is_decoded_once() -> None:
     response = reply(200, {"contacts": []})
-    raise_for_reply(response, "contacts/search", lambda _: "", "api_key")
+    raise_for_reply(response, TASKS, "api_key")
     assert decode(response) is decode(response)
 
 
@@ -96,6 +102,111 @@ def test_what_is_no_rate_limit_names_no_wait() -> None:
     assert refused_for(reply(429, {"message": "This endpoint is only available to paying teams"})) is None
 
 
+def refusal(status: int, code: str, text: str = PRIVATE, **more: Any) -> requests.Response:
+    """A reply as Apollo gives it since September 2026."""
+    details = {"code": code, "message": text, "suggestions": [PRIVATE], "context": {"email": PRIVATE}}
+    return reply(status, {"error": text, "error_details": details, **more})
+
+
+def raised_by(response: requests.Response, endpoint: Endpoint = TASKS, credential: str = "api_key") -> Exception:
+    with pytest.raises((ApolloError, TransientError)) as raised:
+        raise_for_reply(response, endpoint, credential)
+    assert PRIVATE not in str(raised.value)
+    return raised.value
+
+
+SCOPE = "the missing scope is api/v1/tasks/search"
+
+
+@pytest.mark.parametrize(
+    ("response", "error", "text"),
+    [
+        (
+            refusal(401, "AUTH.AUTHENTICATION.API_KEY_INVALID"),
+            CredentialsError,
+            "Apollo does not accept the credentials (401, AUTH.AUTHENTICATION.API_KEY_INVALID): check `api_key`.",
+        ),
+        (
+            refusal(401, "AUTH.NETWORK.IP_NOT_ALLOWED"),
+            CredentialsError,
+            "Apollo does not accept the credentials (401, AUTH.NETWORK.IP_NOT_ALLOWED): requests from this",
+        ),
+        (
+            refusal(403, "AUTH.AUTHORIZATION.SCOPE_MISSING"),
+            ForbiddenError,
+            f"the credentials may not read tasks/search (403, AUTH.AUTHORIZATION.SCOPE_MISSING): {SCOPE}; give",
+        ),
+        (
+            refusal(403, "AUTH.X", "... that includes this endpoint in its configured scope."),
+            ForbiddenError,
+            f"the credentials may not read tasks/search (403, AUTH.X): {SCOPE}; give",
+        ),
+        (
+            reply(403, {"error": "not accessible with this access token", "error_code": "API_INACCESSIBLE"}),
+            ForbiddenError,
+            f"the credentials may not read tasks/search (403, API_INACCESSIBLE): {SCOPE}; give",
+        ),
+        (
+            refusal(403, "AUTH.NETWORK.IP_RESTRICTED", error_code="API_INACCESSIBLE"),
+            ForbiddenError,
+            "Apollo refuses tasks/search (403, AUTH.NETWORK.IP_RESTRICTED): requests from this machine's IP",
+        ),
+        (
+            reply(403, {"error": "Your IP (203.0.113.7) is not on the list."}),
+            ForbiddenError,
+            "Apollo refuses tasks/search (403): requests from this machine's IP address are not allowed;",
+        ),
+        (
+            refusal(422, "AUTH.ACCOUNT.INACTIVE"),
+            ForbiddenError,
+            "Apollo refuses tasks/search (422, AUTH.ACCOUNT.INACTIVE): the account is not active;",
+        ),
+        (
+            refusal(403, "AUTH.API_ACCESS.UNAVAILABLE"),
+            ForbiddenError,
+            "Apollo refuses tasks/search (403, AUTH.API_ACCESS.UNAVAILABLE): the team has no access to the API;",
+        ),
+        (
+            refusal(403, "AUTH.SOMETHING.NEW"),
+            ForbiddenError,
+            "Apollo refuses tasks/search (403, AUTH.SOMETHING.NEW), and not for want of a scope: ask Apollo what that",
+        ),
+        (
+            reply(403, {"error": "Access denied."}),
+            ForbiddenError,
+            f"the credentials may not read tasks/search (403), and Apollo does not say why: perhaps {SCOPE}; give",
+        ),
+        (
+            refusal(403, "BILLING.PLAN.NOT_INCLUDED"),
+            ForbiddenError,
+            "the team's Apollo plan does not include tasks/search (403, BILLING.PLAN.NOT_INCLUDED): upgrade it.",
+        ),
+        (
+            refusal(422, "SEARCH_VALIDATION_SEARCH_PARAMS_INVALID"),
+            RequestError,
+            "Apollo refuses the request to tasks/search (422, SEARCH_VALIDATION_SEARCH_PARAMS_INVALID).",
+        ),
+    ],
+)
+def test_a_refusal_names_apollos_code_and_blames_a_scope_only_for_what_a_scope_would_change(
+    response: requests.Response, error: type[ApolloError], text: str
+) -> None:
+    raised = raised_by(response)
+    assert type(raised) is error
+    assert str(raised).startswith(text)
+    assert "scope is" in str(raised) or SCOPE not in text
+
+
+@pytest.mark.parametrize(
+    "code", [PRIVATE, "aB3dE5fG7hJ9kL1mN3pQ5r", "A" * 81, "Walt Whitman", "A\nB", 7, ["A"], {"A": 1}]
+)
+@pytest.mark.parametrize("status", [401, 403, 422])
+def test_what_is_no_code_is_not_shown(code: Any, status: int) -> None:
+    shown = str(raised_by(reply(status, {"error": "no", "error_details": {"code": code}})))
+    assert f"({status})" in shown
+    assert f"{code}" not in shown.replace(f"({status})", "")
+
+
 UPGRADE = "<a href='https://app.apollo.io/#/settings/plans/upgrade'>Upgrade your plan</a>"
 
 
@@ -112,10 +223,36 @@ UPGRADE = "<a href='https://app.apollo.io/#/settings/plans/upgrade'>Upgrade your
     ],
 )
 def test_a_want_of_credits_is_known_in_every_shape(body: Any) -> None:
-    with pytest.raises(OutOfCreditsError, match=r"not have enough credits for people/show \(422\)") as raised:
-        raise_for_reply(reply(422, body), "people/show", lambda _: "ask for it", "api_key")
+    with pytest.raises(OutOfCreditsError, match=r"not have enough credits for people/\{id\} \(422") as raised:
+        raise_for_reply(reply(422, body), PERSON, "api_key")
     assert PRIVATE not in str(raised.value)
     assert never_arrived(raised.value)
+
+
+@pytest.mark.parametrize("code", ["BILLING.LIMIT.CREDITS_EXHAUSTED", "BILLING.LIMIT.REACHED", "LEAD_CREDITS.USED_UP"])
+@pytest.mark.parametrize("status", [200, 401, 402, 403, 404, 422, 429, 500])
+def test_a_want_of_credits_is_told_by_the_code_at_any_status(status: int, code: str) -> None:
+    response = refusal(status, code)
+    assert refused_for(response) is None
+    raised = raised_by(response, PERSON)
+    assert isinstance(raised, OutOfCreditsError)
+    assert f"({status}, {code})" in raised.message
+
+
+@pytest.mark.parametrize(
+    ("response", "error"),
+    [
+        (refusal(422, "SEARCH_VALIDATION.FAILED", "The filter credits is not known."), RequestError),
+        (reply(422, {"error": "credits", "error_code": "invalid_filter"}), RequestError),
+        (reply(403, {"error": "credits", "error_code": "API_INACCESSIBLE"}), ForbiddenError),
+        (reply(500, {"error": "credits"}), TransientError),
+        (reply(401, {"error": "credits"}), CredentialsError),
+    ],
+)
+def test_the_word_alone_is_no_want_of_credits_where_a_code_or_the_status_says_otherwise(
+    response: requests.Response, error: type[Exception]
+) -> None:
+    assert type(raised_by(response)) is error
 
 
 @pytest.mark.parametrize(
@@ -135,7 +272,7 @@ def test_a_want_of_credits_is_known_in_every_shape(body: Any) -> None:
 )
 def test_what_is_gone_is_no_other_refusal(response: requests.Response, code: str | None) -> None:
     with pytest.raises(GoneError) as raised:
-        raise_for_reply(response, "people/show", lambda _: "ask for it", "api_key")
+        raise_for_reply(response, PERSON, "api_key")
     assert raised.value.code == code
     assert never_arrived(raised.value)
 
@@ -143,7 +280,7 @@ def test_what_is_gone_is_no_other_refusal(response: requests.Response, code: str
 @pytest.mark.parametrize("body", [{"error": "Per page not supported"}, {"error": "Invalid sort criteria"}, ["credits"]])
 def test_another_refusal_is_neither(body: Any) -> None:
     with pytest.raises(RequestError) as raised:
-        raise_for_reply(reply(422, body), "people/show", lambda _: "ask for it", "api_key")
+        raise_for_reply(reply(422, body), PERSON, "api_key")
     assert type(raised.value) is RequestError
 
 
@@ -171,7 +308,7 @@ def test_only_a_reply_that_refuses_tells_that_nothing_was_charged(
     arrived: bool,
 ) -> None:
     with pytest.raises((RequestError, CredentialsError, ForbiddenError, TransientError)) as raised:
-        raise_for_reply(response, "people/show", lambda _: "ask for it", "api_key")
+        raise_for_reply(response, PERSON, "api_key")
     assert never_arrived(raised.value) is not arrived
 
 
@@ -253,7 +390,7 @@ class TestOverTheWire:
 @pytest.mark.parametrize("body", ["", f"<html>{PRIVATE}", "Not Found"])
 def test_a_404_that_is_not_apollos_own_tells_nothing_of_a_record(body: str) -> None:
     with pytest.raises(RequestError) as raised:
-        raise_for_reply(reply(404, body, "text/html"), "people/show", lambda _: "ask for it", "api_key")
+        raise_for_reply(reply(404, body, "text/html"), PERSON, "api_key")
     assert not isinstance(raised.value, GoneError)
 
 

@@ -899,7 +899,7 @@ def test_one_whose_parent_is_forbidden_says_so(stream: str, caplog: pytest.LogCa
         assert run.error is None
         assert run.records["users"]
         (line,) = said(caplog, f"Stream {stream} was skipped")
-        assert f"the credentials may not read {action} (403)" in line
+        assert f"the credentials may not read {action} (403, API_INACCESSIBLE)" in line
         assert str(STREAMS[parent].endpoint.scope) in line
         assert len(CASES[stream].parents) > 1 or not requests(sandbox, stream)
         assert isinstance(read(sandbox, stream, strict=True).error, SyncError)
@@ -913,7 +913,8 @@ def test_an_app_is_told_what_no_app_may_read(tiny: Sandbox, caplog: pytest.LogCa
     (line,) = said(caplog, "was skipped")
     assert line == (
         "Stream outreach_email_activities was skipped: the credentials may not read "
-        "emailer_messages/{id}/activities (403): no app may; use a master key. Or deselect the stream."
+        "emailer_messages/{id}/activities (403, API_INACCESSIBLE): no app may; use a master key. Or deselect the "
+        "stream."
     )
 
 
@@ -1060,7 +1061,7 @@ def test_the_plan_names_what_is_forbidden(stream: str) -> None:
     with apollo(**TINY, forbid=(action,)) as sandbox:
         plan = planned(sandbox, stream)
         assert not plan["readable"]
-        assert f"the credentials may not read {action} (403)" in plan["problem"]
+        assert f"the credentials may not read {action} (403, API_INACCESSIBLE)" in plan["problem"]
         assert str(STREAMS[parent].endpoint.scope) in plan["problem"]
         assert not requests(sandbox, stream)
 

@@ -220,7 +220,7 @@ class Client:
                 ticket.headers, ticket.retry_after = response.headers, refused_for(response)
                 services.reached = True
                 try:
-                    raise_for_reply(response, path, call.endpoint.remedy, services.credential)
+                    raise_for_reply(response, call.endpoint, services.credential)
                 except RateLimitedError:
                     services.slots.answered()
                 except CredentialsError as error:

@@ -2,11 +2,12 @@
 
 Apollo reports errors as JSON with ``error``, ``message``, ``error_code`` or ``error_details.code``, as plain
 text, or as HTML from the proxy in front of it. Every message made here is one line that names what happened and
-what to do; none quotes a reply's body, which may hold personal data or an echoed key.
+what to do. Of a reply's body it has Apollo's code, and nothing else: that may hold personal data or an echoed key.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from urllib3.exceptions import NewConnectionError, SSLError
 from tap_apollo.api.rate_limits import MINUTE, NAMES, WaitTooLongError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from tap_apollo.api.endpoint import Endpoint
 
 
 #: How often to try before a fault counts as lasting.
@@ -97,7 +98,10 @@ def refused_for(response: requests.Response) -> int | None:
 
     ``retry-after`` says it; without, the window that the message names is taken for just opened.
     """
-    if response.status_code != HTTPStatus.TOO_MANY_REQUESTS or "paying teams" in response.text:
+    if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+        return None
+    said = _Refusal.of(response)
+    if said.is_for_the_plan or said.is_for_credits_by_its_code:
         return None
     named = response.headers.get("retry-after", "")
     if named.isdecimal():
@@ -122,59 +126,79 @@ def decode(response: requests.Response) -> Any:
     return response.decoded  # type: ignore[attr-defined]
 
 
-def raise_for_reply(response: requests.Response, endpoint: str, remedy: Callable[[str], str], credential: str) -> None:
+def raise_for_reply(response: requests.Response, endpoint: Endpoint, credential: str) -> None:
     """Raise the error that a reply stands for; return if it is a success.
 
     Args:
         response: The reply.
-        endpoint: The endpoint, such as ``contacts/search``.
-        remedy: Tells by the credential what gives access to the endpoint.
+        endpoint: What was asked.
         credential: The setting that holds the key or token.
 
     Raises:
+        OutOfCreditsError: Want of credits: by its code at any status, in older replies a 4xx that has the word.
         CredentialsError: 401.
         ForbiddenError: 403 from Apollo itself, or its twin, a 422 with code API_INACCESSIBLE.
         RateLimitedError: 429.
         TransientError: 5xx, an HTML page from the proxy, a body that is not JSON or is an error in spite of its status.
-        OutOfCreditsError: 422 for want of credits, in its several forms.
         GoneError: 404, 410, or a 422 that says the record is not there.
         RequestError: Any other refusal; of redirects, RedirectError.
     """
-    status = response.status_code
+    status, path = response.status_code, endpoint.path
     if status < HTTPStatus.MULTIPLE_CHOICES:
         content = decode(response)
-        if isinstance(content, dict) and (content.get("error") or content.get("status") == "failed"):
-            raise TransientError(f"the reply is an error with status {status}", response)
-        return
-    reply = _read(response)
-    code = reply.get("error_code") or _details(reply).get("code")
+        if not isinstance(content, dict) or not (content.get("error") or content.get("status") == "failed"):
+            return
+    said = _Refusal.of(response)
+    named = f"{status}, {said.shown}" if said.shown else f"{status}"
+    if said.is_for_credits_by_its_code:
+        raise OutOfCreditsError(_NO_CREDITS.format(path=path, named=named))
+    if status < HTTPStatus.MULTIPLE_CHOICES:
+        raise TransientError(f"the reply is an error with status {status}", response)
     if status == HTTPStatus.UNAUTHORIZED:
         hint = "; access tokens expire after 30 days" if credential == "access_token" else ""
-        raise CredentialsError(f"Apollo does not accept the credentials (401): check `{credential}`{hint}.")
+        reason = said.reason or f"check `{credential}`{hint}"
+        raise CredentialsError(f"Apollo does not accept the credentials ({named}): {reason}.")
     if refused_for(response) is not None:
         raise RateLimitedError("rate limit reached (429)", response)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise TransientError(f"server error ({status})", response)
     if status == HTTPStatus.FORBIDDEN and _is_html(response):
         raise TransientError("refused by the proxy in front of Apollo (403 with an HTML page)", response)
-    if "paid plans" in str(reply.get("message")) or status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise ForbiddenError(f"the team's Apollo plan does not include {endpoint} ({status}): upgrade it.")
-    if status == HTTPStatus.FORBIDDEN or code == "API_INACCESSIBLE":
-        raise ForbiddenError(f"the credentials may not read {endpoint} ({status}): {remedy(credential)}.")
+    raise _refused(said, status, named, endpoint, credential)
+
+
+def _refused(said: _Refusal, status: int, named: str, endpoint: Endpoint, credential: str) -> ApolloError:
+    """Return the error of a request that Apollo would refuse again."""
+    path = endpoint.path
+    if said.is_for_the_plan or status == HTTPStatus.TOO_MANY_REQUESTS:
+        return ForbiddenError(f"the team's Apollo plan does not include {path} ({named}): upgrade it.")
+    if "credits" in said.text and not said.tells_by_code:  # older replies have no code: the word is all there is
+        return OutOfCreditsError(_NO_CREDITS.format(path=path, named=named))
+    if status == HTTPStatus.FORBIDDEN or said.is_for_access_by_its_code:
+        return ForbiddenError(_why_forbidden(said, f"{path} ({named})", endpoint.remedy(credential)))
     if status < HTTPStatus.BAD_REQUEST:
-        raise RedirectError(f"{endpoint} answers with a redirect ({status}), which is not followed: check `api_url`.")
-    said = str(reply.get("error") or reply.get("message") or reply.get("error_message") or "").lower()
-    if "credits" in said or "CREDITS" in str(code):  # older replies have no code: the word is all there is
-        raise OutOfCreditsError(
-            f"the team does not have enough credits for {endpoint} ({status}): wait for the next billing cycle, or buy "
-            "credits.",
-        )
-    hint = ": check `api_url`" if status == HTTPStatus.NOT_FOUND and "{" not in endpoint else ""
-    named_nothing = reply and status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}  # not a page of the proxy's
-    if named_nothing or code == "invalid_request_id" or any(words in said for words in _GONE):
-        raise GoneError(f"Apollo does not have what {endpoint} was asked for ({status}){hint}.", code)
-    named = f", {code}" if code and re.fullmatch(r"[\w.-]{1,40}", str(code), re.ASCII) else ""
-    raise RequestError(f"Apollo refuses the request to {endpoint} ({status}{named}){_why(said) or hint}.")
+        return RedirectError(f"{path} answers with a redirect ({status}), which is not followed: check `api_url`.")
+    hint = ": check `api_url`" if status == HTTPStatus.NOT_FOUND and "{" not in path else ""
+    named_nothing = said.is_apollos and status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}  # not a page of the proxy's
+    if named_nothing or said.code == "invalid_request_id" or any(words in said.text for words in _GONE):
+        return GoneError(f"Apollo does not have what {path} was asked for ({status}){hint}.", said.code or None)
+    return RequestError(f"Apollo refuses the request to {path} ({named}){_why(said.text) or hint}.")
+
+
+_NO_CREDITS = (
+    "the team does not have enough credits for {path} ({named}): wait for the next billing cycle, or buy credits."
+)
+
+
+def _why_forbidden(said: _Refusal, what: str, remedy: str) -> str:
+    """Return why credentials may not read an endpoint, as far as Apollo says it, and what to do."""
+    if said.reason:
+        return f"Apollo refuses {what}: {said.reason}."
+    if said.is_for_a_scope:
+        return f"the credentials may not read {what}: {remedy}."
+    if said.tells_by_code:
+        return f"Apollo refuses {what}, and not for want of a scope: ask Apollo what that code means."
+    return f"the credentials may not read {what}, and Apollo does not say why: perhaps {remedy}."
 
 
 def _why(said: str) -> str:
@@ -183,6 +207,99 @@ def _why(said: str) -> str:
         return ": it names a metric that Apollo does not know"
     missing = re.search(r"param is missing or the value is empty: (\w+)", said)
     return f": it lacks `{missing[1]}`" if missing else ""
+
+
+#: Codes that may be shown: words in capitals or in small letters. A key, which a reply may echo, is neither.
+_SHOWN = re.compile(r"[A-Z][A-Z_]*(\.[A-Z_]+)*|[a-z][a-z_]*(\.[a-z_]+)*", re.ASCII)
+
+_LONGEST_CODE = 80
+
+#: Reasons that no scope would change, by words of Apollo's code or text, and what to do.
+_REASONS = {
+    r"\bip\b": "requests from this machine's IP address are not allowed; allow it in the team's settings in Apollo",
+    r"\b(inactive|deactivated|suspended|disabled)\b": "the account is not active; ask the team's administrator",
+    r"\bapi access\b|\bapi unavailable\b": "the team has no access to the API; ask Apollo",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Refusal:
+    """What Apollo says in a refusal.
+
+    Attributes:
+        codes: Its codes, the most telling first.
+        text: Its words, in lower case: to tell refusals apart, never to be shown.
+        is_apollos: Whether it is an object, as all that Apollo itself refuses in JSON.
+    """
+
+    codes: tuple[str, ...]
+    text: str
+    is_apollos: bool
+
+    @classmethod
+    def of(cls, response: requests.Response) -> _Refusal:
+        """Read a reply, whatever its form."""
+        reply = _read(response)
+        details = reply.get("error_details")
+        details = details if isinstance(details, dict) else {}
+        codes = (details.get("code"), reply.get("error_code"))
+        words = (*(reply.get(name) for name in ("error", "message", "error_message")), details.get("message"))
+        plain = response.text if "text/plain" in response.headers.get("content-type", "") else ""
+        text = " ".join([plain, *(f"{one}" for one in words if one)])
+        return cls(tuple(f"{one}" for one in codes if one), text.lower(), bool(reply))
+
+    @property
+    def code(self) -> str:
+        """The code; empty if there is none."""
+        return next(iter(self.codes), "")
+
+    @property
+    def shown(self) -> str:
+        """The code, if it may be shown."""
+        return self.code if len(self.code) <= _LONGEST_CODE and _SHOWN.fullmatch(self.code) else ""
+
+    @property
+    def tells_by_code(self) -> bool:
+        """Whether there is a code that says what is wrong."""
+        return any(code != "UNKNOWN_ERROR" for code in self.codes)
+
+    @property
+    def _words(self) -> str:
+        """The words of the codes and the text, single, in lower case."""
+        return f"{self._coded} {re.sub('[^a-z]+', ' ', self.text)}"
+
+    @property
+    def _coded(self) -> str:
+        """The words of the codes."""
+        return re.sub("[^a-z]+", " ", " ".join(self.codes).lower())
+
+    @property
+    def is_for_the_plan(self) -> bool:
+        """Whether the team's plan does not include what was asked for."""
+        return bool(re.search(r"\bpaid plans\b|\bpaying teams\b", self._words) or re.search(r"\bplan\b", self._coded))
+
+    @property
+    def is_for_credits_by_its_code(self) -> bool:
+        """Whether the code says that credits are wanting."""
+        if any("CREDITS" in code for code in self.codes):
+            return True
+        return self.code.startswith("BILLING") and not self.is_for_the_plan
+
+    @property
+    def is_for_access_by_its_code(self) -> bool:
+        """Whether the code says that the credentials do not give access."""
+        return self.code.startswith("AUTH") or "API_INACCESSIBLE" in self.codes
+
+    @property
+    def is_for_a_scope(self) -> bool:
+        """Whether a scope is wanting."""
+        by_code = re.search(r"\b(inaccessible|scopes?|permissions?|endpoint)\b", self._coded)
+        return bool(by_code) or "configured scope" in self.text or "not accessible with" in self.text
+
+    @property
+    def reason(self) -> str:
+        """The reason that no scope would change, and what to do; empty if that is not known."""
+        return next((text for words, text in _REASONS.items() if re.search(words, self._words)), "")
 
 
 #: What Apollo says, as a 422, of a record that is not there (vendor's reference, per endpoint).
@@ -225,8 +342,3 @@ def _read(response: requests.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
-
-
-def _details(reply: dict[str, Any]) -> dict[str, Any]:
-    details = reply.get("error_details")
-    return details if isinstance(details, dict) else {}
