@@ -35,6 +35,7 @@ class SyncReport:
     Attributes:
         fatal: The error after which no stream can be read, if there was one.
         named: The streams of which something was said.
+        read: The streams of which something was read, or would have been but for a limit.
     """
 
     def __init__(self, logger: logging.Logger, client: Client, *, strict: bool) -> None:
@@ -49,11 +50,14 @@ class SyncReport:
         self._client = client
         self._strict = strict
         self._failures: list[str] = []
+        self._forbidden: set[str] = set()
         self.fatal: ApolloError | None = None
         self.named: set[str] = set()
+        self.read: set[str] = set()
 
     def forbidden(self, stream: str, reason: str) -> None:
         """Note a stream that the key may not read: skipped, a failure under ``strict``."""
+        self._forbidden.add(stream)
         self._note(stream, f"Stream {stream} was skipped: {reason} Or deselect the stream.")
 
     def incomplete(self, stream: str, reason: str) -> None:
@@ -107,7 +111,7 @@ class SyncReport:
         """End the run with an error if anything in the report calls for one.
 
         Raises:
-            ApolloError: The fatal error, or the list of failed streams.
+            ApolloError: The fatal error, the list of failed streams, or that all of them were forbidden.
         """
         if self.fatal is not None:
             raise self.fatal
@@ -115,6 +119,9 @@ class SyncReport:
             names = ", ".join(dict.fromkeys(self._failures))
             msg = f"The sync is not complete: see the messages above on {names}."
             raise SyncError(msg)
+        if self._forbidden and self.named == self._forbidden and not self.read:
+            names = ", ".join(sorted(self._forbidden))
+            raise SyncError(f"Apollo refused everything that it was asked for: see the messages above on {names}.")
 
     def _note(self, stream: str, message: str) -> None:
         self.named.add(stream)

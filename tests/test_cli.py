@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
+from apollo_sandbox.app import ENDPOINTS
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tests.singer import config_for
 
@@ -102,6 +103,17 @@ def test_the_connection_test_names_what_cannot_be_read(tmp_path: Path) -> None:
     free = len(STREAMS) - len(CREDIT_STREAMS)
     assert f"{free - 2} of {free} streams can be read; see the messages above on task_details, tasks." in done.stderr
     assert "ERROR" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("--test",)])
+def test_a_key_that_may_read_nothing_fails_in_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    with Sandbox(Settings(contacts=20, forbid=tuple(one.action for one in ENDPOINTS))).serve() as own:
+        done = tap(*arguments, config=config_for(own), folder=tmp_path)
+    assert done.returncode == 1
+    assert last_line(done).startswith(
+        "Error: Apollo refused everything that it was asked for: see the messages above on"
+    )
+    assert "RECORD" not in done.stdout
 
 
 def test_a_catalog_without_streams_is_said(tmp_path: Path, sandbox: Sandbox) -> None:

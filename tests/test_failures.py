@@ -70,6 +70,58 @@ def test_a_forbidden_stream_is_skipped_with_its_scope_and_the_others_go_on(
         assert strict.records.keys() == {"users"}
 
 
+class TestWhereAllIsRefused:
+    SEARCHES = [{"name": "a", "filters": {"person_titles": ["e"]}}]
+
+    @pytest.mark.parametrize(
+        ("streams", "settings"),
+        [
+            ((), {}),
+            (("tasks",), {}),
+            (("tasks", "analytics_reports", "enrichment_results"), {}),  # which have nothing to ask
+            (("people", "tasks"), {"people_searches": [*SEARCHES, {**SEARCHES[0], "name": "b"}]}),
+            (("contact_sequence_statuses", "contact_details"), {}),
+            (("organization_enrichment",), {"credit_streams": ["organization_enrichment"], "credit_budget": 5}),
+        ],
+    )
+    def test_the_run_has_failed(
+        self, own: Sandbox, streams: tuple[str, ...], settings: dict[str, Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        own.faults.add("status", status=403)
+        run = sync(own, *streams, **settings)
+        assert isinstance(run.error, SyncError)
+        assert run.error.message.startswith(
+            "Apollo refused everything that it was asked for: see the messages above on "
+        )
+        assert not run.records
+        assert any("was skipped" in line for line in warnings(caplog))
+
+    def test_also_where_only_the_list_of_whom_to_ask_about_can_be_read(self) -> None:
+        with Sandbox(Settings(contacts=5, forbid=("contacts/show",))).serve() as sandbox:
+            run = sync(sandbox, "contact_details")
+        assert isinstance(run.error, SyncError)
+        assert run.error.message.endswith("see the messages above on contact_details.")
+
+    @pytest.mark.parametrize(
+        ("streams", "settings"),
+        [
+            (("tasks", "users"), {}),
+            (("tasks", "deal_details"), {}),  # of no deals
+            (("tasks", "contacts"), {"limit": ("contacts/search=0/1/0",)}),  # a page of which is read
+            (("tasks", "organization_enrichment"), {}),  # without a budget
+        ],
+    )
+    def test_not_if_anything_was_read_or_a_limit_kept_it_from_being(
+        self, streams: tuple[str, ...], settings: dict[str, Any]
+    ) -> None:
+        with Sandbox(Settings(contacts=150, deals=0, forbid=("tasks/search",), **settings)).serve() as sandbox:
+            assert sync(sandbox, *streams, credit_streams=["organization_enrichment"], max_wait_seconds=9).error is None
+
+    def test_nor_if_it_is_refused_half_way(self, own: Sandbox) -> None:
+        own.faults.add("status", action="contacts/search", status=403, after=1)
+        assert sync(own, "contacts", max_concurrent_requests=1).error is None
+
+
 def test_an_incremental_stream_forbidden_half_way_keeps_its_bookmark(own: Sandbox) -> None:
     first = sync(own, "contacts")
     bookmark = first.state["bookmarks"]["contacts"]["replication_key_value"]

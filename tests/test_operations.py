@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from apollo_sandbox import Sandbox, Settings
+from apollo_sandbox import Sandbox, Settings, errors
+from apollo_sandbox.errors import ApiError
 from scripts.write_docs import ROOT
 from tap_apollo.api import client
 from tap_apollo.api.errors import decode
@@ -76,6 +77,16 @@ def skipped(own: Sandbox) -> Iterator[Sync]:
     assert run.records["users"]
     assert sync(own, "tasks", "users", strict=True, state=run.state).error
     yield run
+
+
+def all_refused(own: Sandbox) -> Iterator[Sync]:
+    def refusal(*_: Any, **__: Any) -> ApiError:
+        details = {"code": "AUTH.NETWORK.IP_RESTRICTED", "message": "203.0.113.7 is not on the list of Walt's team."}
+        return ApiError(403, {"error": details["message"], "error_details": details})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(errors, "out_of_scope", refusal)
+        yield sync(own, "tasks", "users")
 
 
 def without_custom_fields(own: Sandbox) -> Iterator[Sync]:
@@ -174,6 +185,7 @@ def older_states(own: Sandbox) -> Iterator[Sync]:
 SITUATIONS: dict[str, Situation] = {
     "401: the credentials are not accepted": ({}, rejected),
     "403: a scope is missing": ({"forbid": ("tasks/search",)}, skipped),
+    "403: everything is refused": ({"forbid": ("tasks/search", "users/search")}, all_refused),
     "403: no access to custom fields": ({"forbid": ("typed_custom_fields/index",)}, without_custom_fields),
     "403: the plan does not include it": ({"plan": "free", "paid_only": ("tasks/search",)}, skipped),
     "A wait that is too long": ({"limit": ("contacts/search=200/2/0",)}, waiting),

@@ -52,6 +52,7 @@ class StreamIO:
         refresh_days: After how many days to read everything again; None: never.
         needed_by: The stream that this one is read for; None if it is read for itself.
         on_request: Called at each request.
+        asked: Whether Apollo was asked anything, about this stream or for its ends.
         requests: Requests so far.
         orders: Charged requests so far.
         pages: Pages so far.
@@ -74,6 +75,7 @@ class StreamIO:
     refresh_days: int | None = None
     needed_by: str | None = None
     on_request: Callable[[], None] = lambda: None
+    asked: bool = False
     requests: int = 0
     orders: int = 0
     pages: int = 0
@@ -207,7 +209,11 @@ class StreamIO:
 
     def _count(self) -> None:
         self.requests += 1
+        self._note_asked()
         self.on_request()
+
+    def _note_asked(self) -> None:
+        self.asked = True
 
     @contextlib.contextmanager
     def _said_as_needed(self) -> Iterator[None]:
@@ -246,6 +252,7 @@ class StreamIO:
             keeps_place=place is not None,
             refresh_days=refresh_days,
             needed_by=self.needed_by or self.name,
+            on_request=self._note_asked,
         )
 
     def lookup(self, stream: type[ApolloStream]) -> list[Record]:

@@ -180,12 +180,15 @@ class ApolloStream(Stream):
         with metrics.http_request_counter(self.name, self.endpoint.path) as requests_sent, report.containing(self.name):
             io.on_request = requests_sent.increment
             for rows in self.reads.rows(io):
+                report.read.add(self.name)
                 for row in rows:
                     record = conformed(row)
                     if warnings := conformed.warnings():
                         self.warn(warnings)
                     yield record
                     io.delivered += 1
+            if (io.asked or io.limits) and self.name not in report.named:  # else it asked nothing, or in vain
+                report.read.add(self.name)
             if io.deletions_proven and self.reads.finds_deletions:
                 self.drop_others()
         self._sum_up(io, time.monotonic() - began)
