@@ -140,6 +140,11 @@ def bad_filter() -> ApiError:
     return unprocessable("Your search parameters are entered incorrectly. Did you try to edit the URL directly?")
 
 
+def no_such_page(status: int) -> ApiError:
+    """Refuse a page behind the last."""
+    return ApiError(status, {"error": "Page is out of range."})
+
+
 def not_found() -> ApiError:
     """Answer for what is not there, or no such endpoint."""
     return ApiError(404, {"status": 404, "error": "Not Found"})

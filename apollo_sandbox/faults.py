@@ -6,6 +6,7 @@ import threading
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from apollo_sandbox.deviations import DEVIATIONS, VALUES
 from apollo_sandbox.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
     from apollo_sandbox.ids import Dice
 
-KINDS = {
+#: Faults that spoil a request, of which one strikes at a time.
+SPOILING = {
     "status": "an error of the given `status` (503), with a `body` of `json` or `html`",
     "cloudflare": "a 403 page of HTML from the network in front of Apollo",
     "reset": "the connection is reset",
@@ -22,15 +24,21 @@ KINDS = {
     "html": "a page of HTML with status 200",
     "error_in_200": "an error object with status 200",
     "redirect": "a redirect to `location`, on another host",
-    "repeat_page": "the rows of the page before",
-    "total": "a total that is wrong by `by`",
     "slow": "the right answer, `seconds` late",
 }
+KINDS = (*SPOILING, *DEVIATIONS)
+_DEFAULTS = {kind: deviation.defaults for kind, deviation in DEVIATIONS.items()}
 
 
 @dataclass
 class Fault:
-    """One thing that goes wrong, and when it does."""
+    """One thing that goes wrong, and when it does.
+
+    Attributes:
+        seen: Requests that it could have struck.
+        fired: Requests that it struck.
+        totals: The true total of the last answer it struck, by action.
+    """
 
     kind: str
     action: str = "*"
@@ -44,16 +52,26 @@ class Fault:
     by: int = 10
     location: str = "https://elsewhere.example/"
     executed: bool = False
+    size: int = 1
+    place: int = 0
+    value: str = ""
+    told: bool = True
     seen: int = field(default=0, init=False)
     fired: int = field(default=0, init=False)
+    totals: dict[str, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
         if self.kind not in KINDS:
             message = f"fault kind must be one of {', '.join(KINDS)}, not {self.kind!r}"
             raise SettingsError(message)
-        if self.every < 1:
-            message = f"fault every must be at least 1, not {self.every}"
+        for name in ("every", "size"):
+            if getattr(self, name) < 1:
+                message = f"fault {name} must be at least 1, not {getattr(self, name)}"
+                raise SettingsError(message)
+        values = VALUES.get(self.kind, (self.value,))
+        if self.value not in values:
+            message = f"fault value must be one of {', '.join(values)}, not {self.value!r}"
             raise SettingsError(message)
 
     def strikes(self, action: str, dice: Dice) -> bool:
@@ -69,6 +87,10 @@ class Fault:
             return False
         self.fired += 1
         return True
+
+    def chooses(self, number: int) -> bool:
+        """Tell whether a record of this number is one that is concerned."""
+        return number % self.size == self.place % self.size
 
 
 _OPTIONS: dict[str, Any] = {one.name: one.default for one in fields(Fault) if one.init}
@@ -86,7 +108,8 @@ def read_fault(spec: str | Mapping[str, Any]) -> Fault:
     if "kind" not in spec:
         message = f"fault needs a kind: one of {', '.join(KINDS)}"
         raise SettingsError(message)
-    return Fault(**{name: _option(name, value) for name, value in spec.items()})
+    given = {name: _option(name, value) for name, value in spec.items()}
+    return Fault(**{**_DEFAULTS.get(given["kind"], {}), **given})
 
 
 def _option(name: str, value: object) -> Any:
@@ -130,7 +153,12 @@ class FaultBox:
         with self._lock:
             return [asdict(fault) for fault in self._faults]
 
-    def draw(self, action: str) -> Fault | None:
-        """Give the first fault that strikes this request; those after it do not see the request."""
+    def draw(self, action: str) -> tuple[Fault | None, list[Fault]]:
+        """Give the first fault that spoils this request, which those after it do not see, and all deviations."""
         with self._lock:
-            return next((fault for fault in self._faults if fault.strikes(action, self._dice)), None)
+            deviations = [one for one in self._faults if one.kind in DEVIATIONS]
+            spoiling = (one for one in self._faults if one.kind not in DEVIATIONS)
+            return (
+                next((one for one in spoiling if one.strikes(action, self._dice)), None),
+                [one for one in deviations if one.strikes(action, self._dice)],
+            )

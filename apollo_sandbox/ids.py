@@ -151,10 +151,14 @@ class IdFactory:
 
     def read(self, text: str, kind: Kind) -> int | None:
         """Give the serial of the thing of this kind that `text` names, if it does."""
-        if not is_object_id(text):
-            return None
-        value = unscramble(int(text[8:], 16)) ^ self._salt
-        return value & ((1 << _KIND_SHIFT) - 1) if value >> _KIND_SHIFT == kind else None
+        return self.number(text) if self._bits_of(text) >> _KIND_SHIFT == kind else None
+
+    def number(self, text: object) -> int | None:
+        """Give the serial of the thing of any kind that `text` names, if it is an id."""
+        return self._bits_of(text) & ((1 << _KIND_SHIFT) - 1) if is_object_id(text) else None
+
+    def _bits_of(self, text: object) -> int:
+        return unscramble(int(str(text)[8:], 16)) ^ self._salt if is_object_id(text) else 0
 
     def bits(self, kind: Kind, serial: int) -> int:
         """Give 64 bits that belong to this thing: the cheapest dice."""

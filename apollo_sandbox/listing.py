@@ -30,6 +30,7 @@ class Filters(Generic[T]):
 
     def __init__(self, call: Call) -> None:
         """Start with none."""
+        self._call = call
         self._params = call.params
         self._predicates: list[Callable[[T], bool]] = []
         self._key: list[object] = []
@@ -68,6 +69,8 @@ class Filters(Generic[T]):
         """Keep rows of a range of time."""
         if span is None:
             return
+        for change, fault in self._call.deviating("span"):
+            change(fault, span)
         self._predicates.append(lambda row: moment_of(row) in span)
         self._key.append((name, span.key))
         for text, side in ((span.low_text, "After"), (span.high_text, "Before")):
@@ -97,7 +100,16 @@ class Filters(Generic[T]):
 
 
 class Pager:
-    """Which page of a list a request wants, and what the answer says about it."""
+    """Which page of a list a request wants, and what the answer says about it.
+
+    Attributes:
+        page: The page, as the answer tells it.
+        per_page: Its size, as the answer tells it.
+        served: The page that is served.
+        rows: How many rows it has at most.
+    """
+
+    _total: int | None = None
 
     def __init__(self, call: Call, *, default: int = _DEFAULT_PER_PAGE, most: int = _MOST_PER_PAGE) -> None:
         """Read the page, and refuse one Apollo would not give."""
@@ -112,12 +124,17 @@ class Pager:
         limit = call.services.settings.display_limit
         if call.action.endswith("search") and self.page * self.per_page > limit:
             raise errors.over_threshold(call.action)
+        self._deviate()
+
+    def _deviate(self) -> None:
+        self.served, self.rows = self.page, self.per_page
+        for change, fault in self._call.deviating("pager"):
+            change(fault, self)
 
     @property
     def bounds(self) -> tuple[int, int]:
         """Give the position of the page's first row, and of the one after its last."""
-        page = max(1, self.page - self._call.pages_back)
-        return (page - 1) * self.per_page, page * self.per_page
+        return (self.served - 1) * self.rows, self.served * self.rows
 
     def of(self, rows: Sequence[T]) -> list[T]:
         """Give the page's rows of a list whose order holds still."""
@@ -126,7 +143,11 @@ class Pager:
 
     def total(self, total: int) -> int:
         """Give the total the answer reports, which is the true one unless a fault says else."""
-        return max(0, total + self._call.total_error)
+        if self._total is None:
+            for change, fault in self._call.deviating("total"):
+                total = change(fault, self._call, total)
+            self._total = total
+        return self._total
 
     def pagination(self, total: int, *, echo: bool = False) -> dict[str, Any]:
         """Give the pagination object; some endpoints echo what was sent, as text."""
@@ -139,6 +160,24 @@ class Pager:
         figures["total_entries"] = total
         figures["total_pages"] = math.ceil(total / self.per_page)
         return figures
+
+
+class Skipper(Pager):
+    """The same of a list that is read by `skip` and `limit`: what comes first is its page 1, all else page 2."""
+
+    def __init__(self, call: Call, *, default: int, most: int) -> None:
+        """Read the place, and clamp the limit."""
+        self._call = call
+        self._skip = max(0, call.params.whole("skip", 0))
+        self.page = 1 if self._skip == 0 else 2
+        self.per_page = min(max(1, call.params.whole("limit", default)), most)
+        self._deviate()
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Give the position of the first row, and of the one after the last."""
+        first = 0 if self.served == 1 else self._skip
+        return first, first + self.rows
 
 
 @dataclass(frozen=True)
@@ -162,7 +201,10 @@ def find(call: Call, collection: Collection[E], filters: Filters[E], *, sortable
         if wanted == "default" or not collection.sorts_by(wanted):
             raise errors.invalid_sort()
         name, descending = wanted, not call.params.flag("sort_ascending")
-    return Found(collection.select(name, filters.key, filters.predicate), descending)
+    found = Found(collection.select(name, filters.key, filters.predicate), descending)
+    for change, fault in call.deviating("found"):
+        found = change(fault, found)
+    return found
 
 
 def find_one(call: Call, collection: Collection[E], *, missing: ApiError, deleted: ApiError | None = None) -> E:

@@ -77,10 +77,10 @@ class Span:
         self.low_text = _text(low)
         self.high_text = _text(high)
         first, last = instant(self.low_text), instant(self.high_text)
-        self._first = float("-inf") if first is None else first
-        self._last = float("inf") if last is None else last
+        self.first = float("-inf") if first is None else first
+        self.last = float("inf") if last is None else last
         if last is not None and len(self.high_text) == len("2026-01-31"):
-            self._last = last + DAY - 1
+            self.last = last + DAY - 1
 
     @property
     def given(self) -> bool:
@@ -88,13 +88,13 @@ class Span:
         return bool(self.low_text or self.high_text)
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> tuple[float, float]:
         """Give what distinguishes this range from others."""
-        return self.low_text, self.high_text
+        return self.first, self.last
 
     def __contains__(self, moment: int | None) -> bool:
         """Tell whether an instant lies within, ends included."""
-        return moment is not None and self._first <= moment <= self._last
+        return moment is not None and self.first <= moment <= self.last
 
 
 def _text(value: object) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from email.utils import formatdate
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from apollo_sandbox import errors
@@ -15,7 +17,7 @@ from apollo_sandbox.replies import BrokenAnswer, ConnectionReset, CutBody, Reply
 from apollo_sandbox.services import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -65,7 +67,11 @@ class Pipeline:
         started = time.monotonic()
         status = _NO_ANSWER
         try:
-            response = await self._answer(request, action, respond)
+            fault, deviations = self._services.faults.draw(action)
+            usage_log.faults.update(one.kind for one in (fault, *deviations) if one is not None)
+            response = await self._answer(partial(self._respond, request, action, respond, deviations), fault)
+            ahead = sum(one.seconds for one in deviations if one.kind == "clock")
+            response.headers["date"] = formatdate(time.time() + ahead, usegmt=True)
             remaining = self._services.settings.latency_ms / 1000 - (time.monotonic() - started)
             if remaining > 0:
                 await asyncio.sleep(remaining)
@@ -75,22 +81,21 @@ class Pipeline:
         finally:
             usage_log.answered(status)
 
-    async def _answer(self, request: Request, action: str, respond: Respond) -> Response:
+    @staticmethod
+    async def _answer(respond: Callable[[], Awaitable[Reply]], fault: Fault | None) -> Response:
         """Answer a request, unless a fault has other plans."""
-        fault = self._services.faults.draw(action)
         if fault is None:
-            return await self._respond(request, action, respond)
-        self._services.usage_log.faults[fault.kind] += 1
+            return await respond()
         replaced = _INSTEAD.get(fault.kind)
         if replaced is None or fault.executed:
-            response = await self._respond(request, action, respond, fault)
+            response = await respond()
         if fault.kind in _WAITING:
             await asyncio.sleep(fault.seconds)
         if replaced is not None:
             return replaced(fault)
         return CutBody(response) if fault.kind == "cut_body" else response
 
-    async def _respond(self, request: Request, action: str, respond: Respond, fault: Fault | None = None) -> Reply:
+    async def _respond(self, request: Request, action: str, respond: Respond, deviations: Sequence[Fault]) -> Reply:
         try:
             params = Params(request.query_params.multi_items(), await _json_body(request))
             call = Call(
@@ -99,8 +104,7 @@ class Pipeline:
                 params=params,
                 path=request.path_params,
                 origin=f"{request.url.scheme}://{request.url.netloc}",
-                pages_back=1 if fault is not None and fault.kind == "repeat_page" else 0,
-                total_error=fault.by if fault is not None and fault.kind == "total" else 0,
+                deviations=deviations,
             )
             with self._services.world.lock:
                 self._services.colleagues.before_request()
@@ -114,8 +118,9 @@ class Pipeline:
         self._authorize(request, endpoint)
         try:
             services.limiter.admit(action)
-            body, status = endpoint.answer(call), 200
-            more = {}
+            body, status, more = endpoint.answer(call), 200, {}
+            for change, fault in call.deviating("reply"):
+                body = change(fault, call, body)
         except TooManyRequestsError as refusal:
             services.usage_log.rate_limited[action] += 1
             body, status = refusal.body, refusal.status

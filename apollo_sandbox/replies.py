@@ -43,7 +43,8 @@ class Reply(Response):
             content, kind = body.encode(), media_type or "text/plain"
         else:
             text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
-            content, kind = text.encode(), media_type or "application/json"
+            # The one thing that UTF-8 has no form for, half a surrogate pair, goes out as JSON's escape.
+            content, kind = text.encode(errors="backslashreplace"), media_type or "application/json"
         request_id = str(uuid.uuid4())
         super().__init__(
             content,

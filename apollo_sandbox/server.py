@@ -105,6 +105,7 @@ def server_for(app: ASGIApp, *, access_log: bool, announce: Callable[[], object]
         log_config=LOGGING_CONFIG if access_log else None,
         log_level="info" if access_log else "error",
         server_header=False,
+        date_header=False,  # the pipeline has its own
         timeout_graceful_shutdown=1,
     )
     return PromptServer(config, announce)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from apollo_sandbox.clock import SECOND, Clock
 from apollo_sandbox.credits import CreditMeter
+from apollo_sandbox.deviations import DEVIATIONS
 from apollo_sandbox.edits import Colleagues
 from apollo_sandbox.faults import FaultBox
 from apollo_sandbox.genesis import create_world
@@ -17,8 +18,9 @@ from apollo_sandbox.rate_limits import RateLimiter
 from apollo_sandbox.usage_log import UsageLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from apollo_sandbox.faults import Fault
     from apollo_sandbox.params import Params
     from apollo_sandbox.settings import Settings
     from apollo_sandbox.world import World
@@ -62,8 +64,7 @@ class Call:
         params: Its parameters, of query and body.
         path: The parts of its path that vary.
         origin: Scheme, host and port by which it came, for URLs in the answer.
-        pages_back: By how many pages a fault moves the page that is shown.
-        total_error: By how much a fault makes the total wrong.
+        deviations: How its answer differs from what Apollo documents.
     """
 
     services: Services
@@ -71,8 +72,7 @@ class Call:
     params: Params
     path: Mapping[str, str]
     origin: str
-    pages_back: int
-    total_error: int
+    deviations: Sequence[Fault]
 
     @property
     def world(self) -> World:
@@ -82,6 +82,13 @@ class Call:
     def charge(self, amount: int, records: list[str], kind: str = "") -> None:
         """Take credits for the answer, or refuse."""
         self.services.credits.charge(self.action, amount, records, kind)
+
+    def deviating(self, place: str) -> Iterator[tuple[Any, Fault]]:
+        """Give what this answer's deviations change at a place of theirs, each with its fault."""
+        for fault in self.deviations:
+            change = getattr(DEVIATIONS[fault.kind], place)
+            if change is not None:
+                yield change, fault
 
     @property
     def luck(self) -> Dice:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apollo_sandbox import Settings
-from apollo_sandbox.faults import KINDS
+from apollo_sandbox.deviations import DEVIATIONS
+from apollo_sandbox.faults import SPOILING
 from scripts.dag_groups import dag_groups
 from scripts.hub_definition import hub_definition
 from scripts.operations import coverage_page
@@ -23,7 +24,7 @@ from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tap_apollo.tap import TapApollo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -136,9 +137,9 @@ def switches_table() -> str:
     return "\n".join(rows)
 
 
-def faults_table() -> str:
-    """Return the kinds of faults that the sandbox knows, in Markdown."""
-    rows = [f"| `{kind}` | {what} |" for kind, what in KINDS.items()]
+def faults_table(kinds: Mapping[str, str]) -> str:
+    """Return kinds of faults that the sandbox knows, in Markdown."""
+    rows = [f"| `{kind}` | {what} |" for kind, what in kinds.items()]
     return "\n".join(["| kind | what happens |", "|---|---|", *rows])
 
 
@@ -179,7 +180,11 @@ def pages() -> dict[Path, str]:
         },
         "docs/credits.md": {"charged": counts()["charged"], "prices": price_table()},
         "docs/privacy.md": {"personal": personal_tables()},
-        "docs/sandbox.md": {"switches": switches_table(), "faults": faults_table()},
+        "docs/sandbox.md": {
+            "switches": switches_table(),
+            "faults": faults_table(SPOILING),
+            "deviations": faults_table({kind: deviation.what for kind, deviation in DEVIATIONS.items()}),
+        },
         "meltano.yml": {"select": meltano_selection()},
         "orchestrate/dags/apollo_groups.py": {"groups": dag_groups()},
     }

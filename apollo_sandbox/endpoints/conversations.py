@@ -92,6 +92,8 @@ def conversations_export(call: Call) -> Json:
             },
         )
     span = Span(call.params.text("start_time"), call.params.text("end_time"))
+    for change, fault in call.deviating("span"):
+        change(fault, span)
     chosen = tuple(one for one in call.world.conversations if one.start in span)
     if not chosen:
         raise ApiError(404, {"error": "Unable to find conversations within the given time range."})

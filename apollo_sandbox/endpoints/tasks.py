@@ -9,7 +9,7 @@ from apollo_sandbox import errors
 from apollo_sandbox.clock import instant
 from apollo_sandbox.errors import ApiError
 from apollo_sandbox.ids import Kind
-from apollo_sandbox.listing import Filters, Pager, find, find_one, read_page
+from apollo_sandbox.listing import Filters, Pager, Skipper, find, find_one, read_page
 from apollo_sandbox.routing import Json, get, get_or_post
 from apollo_sandbox.rows import deals
 
@@ -82,9 +82,7 @@ def notes_index(call: Call) -> Json:
     if since is not None:
         notes = [note for note in notes if (instant(note["created_at"]) or 0) >= since]
     notes.sort(key=lambda note: instant(note[field]) or 0, reverse=direction == "desc")
-    skip = max(0, params.whole("skip", 0))
-    limit = min(max(1, params.whole("limit", _NOTES_PER_PAGE)), _MOST_NOTES)
-    return {"notes": notes[skip : skip + limit]}
+    return {"notes": Skipper(call, default=_NOTES_PER_PAGE, most=_MOST_NOTES).of(notes)}
 
 
 def _related_notes(call: Call) -> list[Json]:
