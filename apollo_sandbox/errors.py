@@ -145,6 +145,25 @@ def no_such_page(status: int) -> ApiError:
     return ApiError(status, {"error": "Page is out of range."})
 
 
+#: Refusals by what is wrong, each with its status, its words and its code.
+REFUSALS = {
+    "key": (401, "The API key is invalid.", "AUTH.AUTHENTICATION.API_KEY_INVALID"),
+    "inactive": (403, "This account is inactive.", "AUTH.AUTHENTICATION.ACCOUNT_INACTIVE"),
+    "ip": (403, "Requests from this IP address are not allowed.", "AUTH.AUTHORIZATION.IP_NOT_ALLOWED"),
+    "plan": (403, "This plan has no access to the API.", "AUTH.AUTHORIZATION.API_ACCESS_UNAVAILABLE"),
+    "scope": (403, "This key may not access the endpoint.", "AUTH.AUTHORIZATION.ENDPOINT_NOT_PERMITTED"),
+    "oauth_scope": (403, "This token lacks the scope of the endpoint.", "AUTH.AUTHORIZATION.OAUTH_SCOPE_MISSING"),
+    "credits": (422, "You have insufficient credits!", "BILLING.LIMIT.CREDITS_EXHAUSTED"),
+}
+
+
+def refused(reason: str, status: int = 0) -> ApiError:
+    """Refuse as Apollo does since 2026, with a code; another status may be asked for."""
+    usual, text, code = REFUSALS[reason]
+    details = {"code": code, "message": text, "suggestions": [], "context": {}}
+    return ApiError(status or usual, {"error": text, "error_details": details})
+
+
 def not_found() -> ApiError:
     """Answer for what is not there, or no such endpoint."""
     return ApiError(404, {"status": 404, "error": "Not Found"})

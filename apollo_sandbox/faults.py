@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from apollo_sandbox.deviations import DEVIATIONS, VALUES
+from apollo_sandbox.errors import REFUSALS
 from apollo_sandbox.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -24,10 +25,15 @@ SPOILING = {
     "html": "a page of HTML with status 200",
     "error_in_200": "an error object with status 200",
     "redirect": "a redirect to `location`, on another host",
+    "refused": f"a refusal with `error_details`; `value` says why: {', '.join(f'`{one}`' for one in REFUSALS)}",
     "slow": "the right answer, `seconds` late",
 }
 KINDS = (*SPOILING, *DEVIATIONS)
-_DEFAULTS = {kind: deviation.defaults for kind, deviation in DEVIATIONS.items()}
+_DEFAULTS = {
+    "refused": {"status": 0, "value": "ip"},
+    **{kind: deviation.defaults for kind, deviation in DEVIATIONS.items()},
+}
+_VALUES = {"refused": tuple(REFUSALS), **VALUES}
 
 
 @dataclass
@@ -69,7 +75,7 @@ class Fault:
             if getattr(self, name) < 1:
                 message = f"fault {name} must be at least 1, not {getattr(self, name)}"
                 raise SettingsError(message)
-        values = VALUES.get(self.kind, (self.value,))
+        values = _VALUES.get(self.kind, (self.value,))
         if self.value not in values:
             message = f"fault value must be one of {', '.join(values)}, not {self.value!r}"
             raise SettingsError(message)

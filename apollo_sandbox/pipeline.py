@@ -157,6 +157,11 @@ async def _json_body(request: Request) -> Any:
         raise ApiError(400, {"status": 400, "error": "Bad Request"}) from None
 
 
+def _refused(fault: Fault) -> Response:
+    refusal = errors.refused(fault.value, fault.status)
+    return Reply(refusal.body, refusal.status)
+
+
 def _bad_status(fault: Fault) -> Response:
     if fault.body == "html":
         return html_page(fault.status)
@@ -169,6 +174,7 @@ _INSTEAD: dict[str, Callable[[Fault], Response]] = {
     "html": lambda _: html_page(200, "Scheduled maintenance"),
     "error_in_200": lambda _: Reply({"error": "Something went wrong.", "error_code": "INTERNAL_ERROR"}),
     "redirect": lambda fault: Reply("", 302, headers={"location": fault.location}),
+    "refused": _refused,
     "reset": lambda _: ConnectionReset(),
     "timeout": lambda _: ConnectionReset(),
 }

@@ -11,6 +11,7 @@ import pytest
 
 from apollo_sandbox import SettingsError
 from apollo_sandbox.deviations import DEVIATIONS, ODD
+from apollo_sandbox.errors import REFUSALS
 from apollo_sandbox.faults import read_fault
 
 if TYPE_CHECKING:
@@ -233,6 +234,16 @@ def test_a_row_of_the_future_comes_first(odd: Served) -> None:
     assert contacts(odd.client, sort_ascending=True)["contacts"][0]["updated_at"] < "2099"
 
 
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_refusals_name_their_code(odd: Served, reason: str) -> None:
+    odd.sandbox.faults.add("refused", value=reason, times=1)
+    odd.sandbox.faults.add("refused", value=reason, status=402)
+    reply = odd.client.get("users/search")
+    status, _, code = REFUSALS[reason]
+    assert (reply.status_code, reply.json()["error_details"]["code"]) == (status, code)
+    assert odd.client.get("users/search").status_code == 402
+
+
 @pytest.mark.parametrize("body", ["json", "html"])
 def test_an_endpoint_that_is_gone_for_some_time(odd: Served, body: str) -> None:
     odd.sandbox.faults.add("status", status=410, body=body, action="notes/index", times=2)
@@ -276,6 +287,7 @@ def test_each_can_be_told_by_its_name_alone(kind: str) -> None:
     ("spec", "words"),
     [
         ("kind=page_cap,size=0", "size must be at least 1"),
+        ("kind=refused,value=mood", "value must be one of key"),
     ],
 )
 def test_bad_specs_say_so(spec: str, words: str) -> None:
