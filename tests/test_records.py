@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 from typing import Any
 
 import jsonschema
@@ -12,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_apollo import schemas
-from tap_apollo.singer.conform import PLACEHOLDER_EMAIL, RecordConformer, timestamp
+from tap_apollo.singer.conform import PLACEHOLDER_EMAIL, RecordConformer, moment, moment_of, timestamp
 from tap_apollo.streams import STREAMS
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "id": {"type": "string"},
+        "owner_id": {"type": ["string", "null"]},
         "email": {"type": ["string", "null"]},
         "rate": {"type": ["number", "null"]},
         "count": {"type": ["integer", "null"]},
@@ -28,7 +30,10 @@ SCHEMA: dict[str, Any] = {
         "emails": {"type": ["array", "null"], "items": {"type": ["string", "null"]}},
         "nested": {
             "type": ["object", "null"],
-            "properties": {"at": {"type": ["string", "null"], "format": "date-time"}},
+            "properties": {
+                "at": {"type": ["string", "null"], "format": "date-time"},
+                "owner_id": {"type": ["string", "null"]},
+            },
             "x-left-out": {"secret": "a secret"},
         },
         "open": {"type": ["object", "null"], "additionalProperties": True},
@@ -84,7 +89,7 @@ def test_what_apollo_sends_becomes_the_type_of_its_column(given_: dict[str, Any]
         ({"rate": "n/a"}, "`rate` is not a number"),
         ({"rate": "nan"}, "`rate` is not a number"),
         ({"rate": True}, "`rate` is not a number"),
-        ({"count": 1.5}, "`count` is not a whole number"),
+        ({"count": 1.5}, "`count` is not a whole number of 64 bits"),
         ({"flag": "maybe"}, "`flag` is not true or false"),
         ({"flag": 1}, "`flag` is not true or false"),
         ({"at": "soon"}, "`at` is not a timestamp"),
@@ -94,6 +99,22 @@ def test_what_apollo_sends_becomes_the_type_of_its_column(given_: dict[str, Any]
         ({"day": "soon"}, "`day` is not a date"),
         ({"nested": "x"}, "`nested` is not an object"),
         ({"nested": {"at": "soon"}}, "`nested.at` is not a timestamp"),
+        ({"at": "2026-13-45T99:00:00Z"}, "`at` is not a timestamp"),
+        ({"at": "0000-01-01T00:00:00.000Z"}, "`at` is not a timestamp"),
+        ({"at": "0001-01-01T00:00:00+08:00"}, "`at` is not a timestamp"),
+        ({"at": "2024-01-26T23:21:22,406Z0"}, "`at` is not a timestamp"),
+        ({"at": {}}, "`at` is not a timestamp"),
+        ({"day": "0000-00-00"}, "`day` is not a date"),
+        ({"count": 2**63}, "`count` is not a whole number of 64 bits"),
+        ({"count": -(2**63) - 1}, "`count` is not a whole number of 64 bits"),
+        ({"count": 1e30}, "`count` is not a whole number of 64 bits"),
+        ({"count": f"{2**64}"}, "`count` is not a whole number of 64 bits"),
+        ({"count": math.inf}, "`count` is not a whole number of 64 bits"),
+        ({"count": math.nan}, "`count` is not a whole number of 64 bits"),
+        ({"count": True}, "`count` is not a whole number of 64 bits"),
+        ({"rate": math.inf}, "`rate` is not a number"),
+        ({"owner_id": {"id": 1}}, "`owner_id` is not text"),
+        ({"nested": {"owner_id": ["a"]}}, "`nested.owner_id` is not text"),
     ],
 )
 def test_a_value_of_another_type_is_null_and_said_once(given_: dict[str, Any], what: str) -> None:
@@ -101,6 +122,58 @@ def test_a_value_of_another_type_is_null_and_said_once(given_: dict[str, Any], w
     for _ in range(2):
         jsonschema.validate(shape(given_), SCHEMA)
     assert shape.warnings() == [f"a value of {what}; it is loaded as null"]
+    assert shape.warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("given_", "wanted"),
+    [
+        ("2016-12-31T23:59:60.500Z", "2016-12-31T23:59:59.500000+00:00"),
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.000000+00:00"),
+        ("2026-01-01T00:00:60Z", "2026-01-01T00:00:59.000000+00:00"),
+        ("2016-12-31T23:59:60+0100", "2016-12-31T22:59:59.000000+00:00"),
+    ],
+)
+def test_a_leap_second_is_the_second_before_and_said_once(given_: str, wanted: str) -> None:
+    shape = RecordConformer(SCHEMA)
+    assert [shape({"at": given_})["at"] for _ in range(2)] == [wanted, wanted]
+    assert shape.warnings() == ["a value of `at` has a leap second; it is loaded as the second before"]
+    assert moment(given_) == wanted
+
+
+@pytest.mark.parametrize("odd", [None, 1700000000, 1e99, {"x": 1}, [*"2024-01-26T23:21:22.406Z"], "", "soon", "\ud83d"])
+def test_no_row_stops_what_reads_its_time(odd: Any) -> None:
+    assert moment(odd) is moment_of("at")({"at": odd}) is moment_of("at")({}) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (2**63, "9223372036854775808"),
+        (-(2**63) - 1, "-9223372036854775809"),
+        (10**40, f"{10**40}"),
+        (math.inf, "inf"),
+        (math.nan, "nan"),
+    ],
+)
+def test_where_any_value_may_stand_a_number_past_64_bits_is_text_and_said_once(number: Any, text: str) -> None:
+    shape = RecordConformer(SCHEMA)
+    odd, mended = {"a": [1, number], "b": 2}, {"a": [1, text], "b": 2}
+    for _ in range(2):
+        record = shape({"open": odd, "nested": {"new": number}, "novelty": odd})
+        assert record == {"open": mended, "nested": {"new": text}, "_unknown": {"novelty": mended}}
+    assert [line for line in shape.warnings() if "property" not in line] == [
+        f"a value of `{column}` holds a number past 64 bits; it is loaded as text"
+        for column in ("open", "nested", "_unknown")
+    ]
+
+
+def test_numbers_that_a_column_can_hold_are_kept() -> None:
+    shape = RecordConformer(SCHEMA)
+    record = {"count": 2**63 - 1, "rate": -(2**63), "open": {"a": [2**63 - 1, -(2**63), 0.5, True, None]}}
+    assert shape(record) == {**record, "_unknown": None}
+    assert shape({"rate": 10**30, "owner_id": 7})["rate"] == 1e30
+    assert shape({"owner_id": 7})["owner_id"] == shape({"owner_id": 7.0})["owner_id"] == "7"
     assert shape.warnings() == []
 
 
@@ -124,7 +197,8 @@ JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from([2**63, -(2**63) - 1, 10**400])
+    | st.floats()
     | st.text("abc0 é", max_size=9)
     | st.sampled_from([PLACEHOLDER_EMAIL, "loading", "2024-01-26T23:21:22.406Z", "2025-08-07", "true", "1e400"]),
     lambda inner: (
@@ -134,11 +208,17 @@ JSON = st.recursive(
 )
 
 
+def _bounded(digits: str) -> int:
+    assert -(2**63) <= int(digits) < 2**63
+    return int(digits)
+
+
 @given(st.dictionaries(st.sampled_from([*SCHEMA["properties"], "token", "novelty"]), JSON))
 def test_whatever_comes_the_row_fits_the_schema(record: dict[str, Any]) -> None:
     record["id"] = "1"
     shaped = RecordConformer(SCHEMA)(record)
-    jsonschema.validate(json.loads(json.dumps(shaped, allow_nan=False)), SCHEMA)
+    written = json.loads(json.dumps(shaped, allow_nan=False), parse_int=_bounded)
+    jsonschema.validate(written, SCHEMA)
     assert shaped.keys() <= SCHEMA["properties"].keys()
 
 

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 _MISREAD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
+def id_of(value: Any) -> str | None:
+    """Return an id as text, also of a whole number; None: it is no id, and what it should tell apart is no row."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return None
+    return f"{value}" or None
+
+
 def by_number(request: PageRequest) -> dict[str, Any]:
     """Return the parameters of a page that is asked for by its number."""
     return {"page": request.number, "per_page": request.per_page}

@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tap_apollo import schemas
+from tap_apollo.api.endpoint import id_of
 from tap_apollo.schemas import LEFT_OUT, UNKNOWN
 
 if TYPE_CHECKING:
@@ -39,19 +40,34 @@ _USUAL = frozenset({24, 29})
 _FRACTION = re.compile(r"\.(\d+)")
 _OFFSET = re.compile(r"([+-]\d\d)(\d\d)$")
 
+#: A second that clocks add to a minute now and then, ``23:59:60``, and that no database knows.
+_LEAP_SECOND = re.compile(r"(\d\d:\d\d):60")
+
+#: The types of values of which none is, or holds, a number.
+_WITHOUT_NUMBERS = frozenset({str, bool, type(None)})
+
+#: The whole numbers that a column can hold.
+_WHOLE = range(-(2**63), 2**63)
+
 
 def timestamp(value: str) -> str:
     """Return a timestamp in the one format the tap writes, ``2024-01-26T23:21:22.406000+00:00``.
 
-    Fixed width and always UTC, so that comparing two of them as text compares the moments.
+    Fixed width and always UTC, so that comparing two of them as text compares the moments. A leap second is the second
+    before it.
 
     Raises:
         ValueError: The text is no ISO 8601 date or timestamp.
     """
-    if len(value) in _USUAL and value[4] == value[7] == "-" and value[10] == "T" and value[23:] in {"Z", "+00:00"}:
-        datetime.datetime.fromisoformat(value[:23])
-        return f"{value[:23]}000+00:00"
+    if len(value) in _USUAL and value[4:20:3] == "--T::." and value[23:] in {"Z", "+00:00"}:
+        try:
+            datetime.datetime.fromisoformat(value[:23])
+        except ValueError:  # the long way may know better
+            pass
+        else:
+            return f"{value[:23]}000+00:00"
     # Python 3.10 reads fractions of three and six digits and offsets with a colon only.
+    value = _LEAP_SECOND.sub(r"\1:59", value)
     value = _FRACTION.sub(lambda match: f".{match[1][:6]:0<6}", _OFFSET.sub(r"\1:\2", value.replace("Z", "+00:00")))
     moment = datetime.datetime.fromisoformat(value)
     if moment.tzinfo is None:
@@ -66,7 +82,7 @@ def moment(value: Any) -> str | None:
     """Return a timestamp in the format that the tap writes; None if there is none that can be read."""
     try:
         return timestamp(value)
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, LookupError, TypeError, ValueError):
         return None
 
 
@@ -132,6 +148,21 @@ class Conformed:
         return {}
 
 
+class MendedError(ValueError):
+    """A value is not as it should be, and is loaded all the same, as another one."""
+
+    def __init__(self, what: str, value: Any) -> None:
+        """Say what becomes of it.
+
+        Args:
+            what: What is wrong with the value and what it is loaded as, after "a value of `column`".
+            value: What it is loaded as.
+        """
+        super().__init__(what)
+        self.what = what
+        self.value = value
+
+
 class RecordConformer:
     """Conforms records as a schema says, and remembers what it could not keep as it came."""
 
@@ -146,6 +177,7 @@ class RecordConformer:
         self._reported: set[str] = set()
         self._warnings: list[str] = []
         self._conversions = self._properties("", schema)
+        self._bearable = self._saying(UNKNOWN, "object", _bearable)
         self._left_out = frozenset(schema.get(LEFT_OUT, ()))
         self._rest: dict[str, Any] = {name: None for name in (UNKNOWN, always) if name in self._conversions}
 
@@ -157,7 +189,7 @@ class RecordConformer:
                 kind, convert = conversions[name]
                 conformed[name] = value if value is None or type(value) is kind else convert(value)
             elif name not in self._left_out:
-                self._keep(name, value, conformed)
+                self._keep(name, self._bearable(value), conformed)
         return conformed
 
     def warnings(self) -> list[str]:
@@ -183,28 +215,37 @@ class RecordConformer:
         kind = next(name for name in kinds if name != "null")
         plain: type | None = None
         if kind == "object":
-            convert = _object(self._properties(f"{path}.", schema), frozenset(schema.get(LEFT_OUT, ())))
+            bearable = self._saying(path, kind, _bearable)
+            convert = _object(self._properties(f"{path}.", schema), frozenset(schema.get(LEFT_OUT, ())), bearable)
         elif kind == "array":
             convert = _array(self._property(f"{path}[]", schema["items"]))
         else:
             plain, convert = _SCALARS[schema.get("format", kind)]
             if plain is str and "mail" in path:  # where the placeholder may stand
                 plain = None
+            if convert is _string and re.search(r"(^|[._])id$", path):
+                convert = _id
+        return plain, self._saying(path, schema.get("format", kind), convert)
+
+    def _saying(self, path: str, kind: str, convert: Convert) -> Convert:
+        """Return what converts the values of a property, and says once what becomes of others."""
 
         def conform(value: Any) -> Any:
             try:
                 return convert(value)
+            except MendedError as mended:
+                what, loaded = mended.what, mended.value
             except (OverflowError, TypeError, ValueError):
-                if path not in self._reported:
-                    self._reported.add(path)
-                    expected = KINDS[schema.get("format", kind)]
-                    self._warnings.append(f"a value of `{path}` is not {expected}; it is loaded as null")
-                return None
+                what, loaded = f"is not {KINDS[kind]}; it is loaded as null", None
+            if path not in self._reported:
+                self._reported.add(path)
+                self._warnings.append(f"a value of `{path}` {what}")
+            return loaded
 
-        return plain, conform
+        return conform
 
 
-def _object(conversions: Mapping[str, Conversion], left_out: frozenset[str]) -> Convert:
+def _object(conversions: Mapping[str, Conversion], left_out: frozenset[str], bearable: Convert) -> Convert:
     def convert(value: Any) -> dict[str, Any]:
         if value == []:  # an empty map, as Apollo writes it in places
             return {}
@@ -216,7 +257,7 @@ def _object(conversions: Mapping[str, Conversion], left_out: frozenset[str]) -> 
                 kind, convert = conversions[name]
                 converted[name] = item if item is None or type(item) is kind else convert(item)
             elif name not in left_out:  # unknown ones are kept: the object lands in one semi-structured column
-                converted[name] = item
+                converted[name] = item if type(item) in _WITHOUT_NUMBERS else bearable(item)
         return converted
 
     return convert
@@ -233,6 +274,42 @@ def _array(item: Conversion) -> Convert:
     return convert_all
 
 
+def _bearable(value: Any) -> Any:
+    """Return a value of any kind as it came, if all databases can hold its numbers.
+
+    Raises:
+        MendedError: They cannot.
+    """
+    if _is_bearable(value):
+        return value
+    raise MendedError("holds a number past 64 bits; it is loaded as text", _bounded(value))
+
+
+def _is_bearable(value: Any) -> bool:
+    kind = type(value)
+    if kind in _WITHOUT_NUMBERS:
+        return True
+    if kind is dict or kind is list:
+        return all(map(_is_bearable, value.values() if kind is dict else value))
+    return value in _WHOLE if kind is int else math.isfinite(value)
+
+
+def _bounded(value: Any) -> Any:
+    """Return a value with the numbers in it that are past 64 bits, or infinite, as text."""
+    if isinstance(value, dict):
+        return {name: _bounded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_bounded(item) for item in value]
+    return value if _is_bearable(value) else f"{value}"
+
+
+def _id(value: Any) -> str:
+    text = id_of(value)
+    if text is None:
+        raise TypeError
+    return text
+
+
 def _string(value: Any) -> str | None:
     if isinstance(value, str):
         return None if value == PLACEHOLDER_EMAIL else value
@@ -245,17 +322,18 @@ def _number(value: Any) -> float | None:
     number = float(value) if isinstance(value, str) else value
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
         raise TypeError
-    return number
+    return number if isinstance(number, float) or number in _WHOLE else float(number)
 
 
 def _integer(value: Any) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int and value in _WHOLE:
         return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, str):
-        return None if value == PLACEHOLDER_NUMBER else int(value)
-    raise TypeError
+    if value == PLACEHOLDER_NUMBER:
+        return None
+    number = int(value) if isinstance(value, str) or (isinstance(value, float) and value.is_integer()) else value
+    if isinstance(number, bool) or not isinstance(number, int) or number not in _WHOLE:
+        raise TypeError
+    return number
 
 
 def _boolean(value: Any) -> bool:
@@ -269,7 +347,12 @@ def _boolean(value: Any) -> bool:
 def _timestamp(value: Any) -> str | None:
     if not isinstance(value, str):
         raise TypeError
-    return timestamp(value) if value else None
+    if not value:
+        return None
+    read = timestamp(value)
+    if ":60" in value:
+        raise MendedError("has a leap second; it is loaded as the second before", read)
+    return read
 
 
 def _date(value: Any) -> str | None:
@@ -281,7 +364,7 @@ def _date(value: Any) -> str | None:
 _SCALARS: dict[str, Conversion] = {
     "string": (str, _string),
     "number": (None, _number),
-    "integer": (int, _integer),
+    "integer": (None, _integer),
     "boolean": (bool, _boolean),
     "date-time": (None, _timestamp),
     "date": (None, _date),
@@ -293,7 +376,7 @@ KINDS = {
     "boolean": "true or false",
     "date": "a date",
     "date-time": "a timestamp",
-    "integer": "a whole number",
+    "integer": "a whole number of 64 bits",
     "number": "a number",
     "object": "an object",
     "string": "text",
