@@ -120,9 +120,15 @@ def _sorted(rows: Iterable[Any], key: Callable[[Any], Any]) -> Order[Any]:
 
 def _refuse_after_last(fault: Fault, call: Call, body: Any) -> Any:
     beyond = call.params.whole("page", 1) > 1 or call.params.whole("skip", 0) > 0
-    if beyond and not any(isinstance(value, list) and _are_records(value) for value in body.values()):
+    if beyond and not any(map(_are_records, _parts(body).values())):
         raise errors.no_such_page(fault.status)
     return body
+
+
+def _hollow(fault: Fault, _: Call, body: Any) -> Any:
+    if fault.value != "rows_null":
+        return HOLLOW[fault.value]
+    return {name: None if isinstance(value, list) else value for name, value in _parts(body).items()}
 
 
 def _hide(fault: Fault, call: Call, body: Any) -> Any:
@@ -144,12 +150,15 @@ def _with_records(call: Call, body: Any, change: Callable[[int, Json], list[Any]
     """Change the records of an answer, which are its first list of such, or its first that is one."""
 
     def changed(rows: list[Any]) -> list[Any]:
-        return [new for place, row in enumerate(rows) for new in change(_number(call, row, place), row)]
+        return [new for place, row in enumerate(rows) for new in changed_one(place, row)]
 
-    if isinstance(body, list):
-        return changed(body) if _are_records(body) else body
-    for name, value in body.items():
-        if isinstance(value, list) and _are_records(value):
+    def changed_one(place: int, row: Any) -> list[Any]:
+        return change(_number(call, row, place), row) if _is_record(row) else [row]
+
+    if _are_records(body):
+        return changed(body)
+    for name, value in _parts(body).items():
+        if _are_records(value):
             return {**body, name: changed(value)}
         if _is_record(value):
             return {**body, name: next(iter(changed([value])), value)}
@@ -160,13 +169,17 @@ def _is_record(value: object) -> bool:
     return isinstance(value, dict) and "id" in value
 
 
-def _are_records(rows: list[Any]) -> bool:
-    return any(map(_is_record, rows))
+def _are_records(value: object) -> bool:
+    return isinstance(value, list) and any(map(_is_record, value))
 
 
-def _number(call: Call, row: object, place: int) -> int:
+def _parts(body: object) -> Json:
+    return body if isinstance(body, dict) else {}
+
+
+def _number(call: Call, row: Json, place: int) -> int:
     """Give a record's number among those of its kind; where its id does not tell, its place in the answer."""
-    number = call.world.ids.number(row.get("id")) if isinstance(row, dict) else None
+    number = call.world.ids.number(row["id"])
     return place if number is None else number
 
 
@@ -199,7 +212,7 @@ def _leaves(value: Any, change: Callable[[str, Any], Any], name: str = "") -> An
 ODD: dict[str, Callable[[Json], Any]] = {
     "id_null": lambda row: {**row, "id": None},
     "id_empty": lambda row: {**row, "id": ""},
-    "id_integer": lambda row: {**row, "id": zlib.crc32(row["id"].encode())},
+    "id_integer": lambda row: {**row, "id": zlib.crc32(str(row["id"]).encode())},
     "id_missing": lambda row: {name: value for name, value in row.items() if name != "id"},
     "null": lambda _: None,
     "text": lambda _: "a text in place of a record",
@@ -210,6 +223,9 @@ ODD: dict[str, Callable[[Json], Any]] = {
     "surrogate": lambda row: _texts(row, "\ud83d"),
     "huge": lambda row: _leaves(row, lambda _, value: 2**70 if type(value) is int else value),
 }
+
+#: What an answer may be that holds nothing.
+HOLLOW: dict[str, Any] = {"object": {}, "list": [], "null": None, "rows_null": None}
 
 DEVIATIONS = {
     "page_cap": Deviation(
@@ -260,8 +276,13 @@ DEVIATIONS = {
         found=_future_first,
         reply=_date_in_future,
     ),
+    "hollow": Deviation(
+        "an answer that is an empty `object` or `list` or `null`, as `value` says, or whose lists are (`rows_null`)",
+        {"value": "object"},
+        reply=_hollow,
+    ),
     "clock": Deviation("a `Date` that is `seconds` (3600) ahead of this machine's clock", {"seconds": 3600.0}),
 }
 
 #: What `value` may be, of those deviations that take one.
-VALUES = {"odd_row": tuple(ODD), "total_absent": ("null", "gone")}
+VALUES = {"odd_row": tuple(ODD), "hollow": tuple(HOLLOW), "total_absent": ("null", "gone")}

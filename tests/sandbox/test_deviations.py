@@ -226,6 +226,21 @@ def test_an_odd_record_that_is_asked_for_by_itself(odd: Served) -> None:
     assert odd.client.read(f"contacts/{row_id}")["contact"]["id"] is None
 
 
+@pytest.mark.parametrize(("value", "body"), [("object", {}), ("list", []), ("null", None)])
+def test_hollow_answers(odd: Served, value: str, body: Any) -> None:
+    odd.sandbox.faults.add("hollow", value=value)
+    assert odd.client.read("typed_custom_fields") == body
+    assert odd.client.search("contacts/search") == body
+
+
+def test_an_answer_whose_rows_are_null(odd: Served) -> None:
+    odd.sandbox.faults.add("hollow", value="rows_null")
+    reply = contacts(odd.client)
+    assert (reply["contacts"], reply["pagination"]["total_entries"]) == (None, 600)
+    person = odd.sandbox.world.people.person(0).person_id
+    assert odd.client.search("people/bulk_match", details=[{"id": person}])["matches"] is None
+
+
 def test_a_row_of_the_future_comes_first(odd: Served) -> None:
     odd.sandbox.faults.add("future_row", place=3)
     first = contacts(odd.client)["contacts"][0]
@@ -268,6 +283,17 @@ def test_deviations_add_up_and_spare_what_a_fault_spoils(odd: Served) -> None:
     assert client.post("contacts/search").status_code == 503
     reply = contacts(client)
     assert (len(reply["contacts"]), reply["pagination"]["total_entries"]) == (25, 30)
+
+
+def test_no_two_deviations_of_an_answer_get_in_each_others_way(odd: Served) -> None:
+    answering = {kind: deviation for kind, deviation in DEVIATIONS.items() if deviation.reply}
+    for first in (*answering, *(f"odd_row {value}" for value in ODD)):
+        for second in (*answering, "odd_row nul", "odd_row id_integer"):
+            for kind, _, value in (first.partition(" "), second.partition(" ")):
+                odd.sandbox.faults.add(kind, size=1, place=0, **({"value": value} if value else {}))
+            for path in ("labels", "contact_stages", "users/search"):
+                assert odd.client.get(path).status_code == 200, (first, second, path)
+            odd.sandbox.faults.clear()
 
 
 def test_deviations_over_http(odd: Served) -> None:
