@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_apollo import schemas
+from tap_apollo.api import mending
 from tap_apollo.singer.conform import PLACEHOLDER_EMAIL, RecordConformer, moment, moment_of, timestamp
 from tap_apollo.streams import STREAMS
 
@@ -220,6 +221,57 @@ def test_whatever_comes_the_row_fits_the_schema(record: dict[str, Any]) -> None:
     written = json.loads(json.dumps(shaped, allow_nan=False), parse_int=_bounded)
     jsonschema.validate(written, SCHEMA)
     assert shaped.keys() <= SCHEMA["properties"].keys()
+
+
+class TestReply:
+    """What no database takes is mended where a reply is decoded."""
+
+    @pytest.mark.parametrize(
+        ("value", "wanted"),
+        [
+            ("x\ud83d", "x\ufffd"),
+            ("\ude00x", "\ufffdx"),
+            ("\ud83d\ude00", "\U0001f600"),
+            ("a\0b", "ab"),
+            ("\\ud83d", "\\ud83d"),
+            ({"\ud83d": {"\0a": ["\ud83d"]}}, {"\ufffd": {"a": ["\ufffd"]}}),
+        ],
+    )
+    def test_text_is_mended(self, value: Any, wanted: Any) -> None:
+        reply, _ = mending.read(json.dumps({"rows": [{"a": value, "b": "c"}]}).encode())
+        assert reply == {"rows": [{"a": wanted, "b": "c"}]}
+        assert json.loads(json.dumps(reply).encode()) == reply
+
+    def test_it_is_said_once_a_column(self) -> None:
+        rows = [{"a": "\ud83d", "b": {"c": ["\ud83d", "\0"]}}, {"a": "\ud83d"}]
+        half, zero = "holds half a character; it is loaded as U+FFFD", "holds the character NUL; it is loaded without"
+        wanted = [f"a value of `a` {half}", f"a value of `b` {half}", f"a value of `b` {zero}"]
+        assert mending.read(json.dumps({"rows": rows}).encode(), "rows")[1] == wanted
+        assert mending.read(json.dumps(rows).encode())[1] == wanted
+        assert mending.read(b'{"\\u0000a": 1}')[1] == [f"a value of `a` {zero}"]
+        assert mending.read(b'"\\u0000"')[1] == [f"a value of `the reply` {zero}"]
+        assert mending.read(b'{"a": "plain \\u00e9", "b": 1}')[1] == []
+
+    @pytest.mark.parametrize(
+        "number", ["1" * 5000, "-" + "1" * 5000, "1e400", "NaN", "Infinity", "9223372036854775808"]
+    )
+    def test_no_number_makes_a_reply_unreadable(self, number: str) -> None:
+        reply, said = mending.read(
+            f'{{"rows": [{{"count": {number}, "rate": {number}, "open": {{"a": {number}}}}}]}}'.encode()
+        )
+        record = RecordConformer(SCHEMA)(reply["rows"][0])
+        assert record["count"] is None
+        assert isinstance(record["open"]["a"], str)
+        assert said == []
+
+    def test_a_reply_with_raw_control_characters_or_bytes_that_are_no_text_is_read(self) -> None:
+        assert mending.read(b'{"a": "x\0y\nz"}')[0] == {"a": "xy\nz"}
+        assert mending.read(b'{"a": "\xff"}')[0] == {"a": "\ufffd"}
+
+    @pytest.mark.parametrize("content", [b"", b"<html>", b'{"a": "b', b"\0"])
+    def test_what_is_not_json_stays_that(self, content: bytes) -> None:
+        with pytest.raises(ValueError, match="line 1"):
+            mending.read(content)
 
 
 @pytest.mark.parametrize("stream", STREAMS)

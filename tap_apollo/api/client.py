@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from typing import TYPE_CHECKING, Any
 
 import backoff
@@ -10,6 +11,7 @@ import requests
 from singer_sdk import metrics
 from singer_sdk.exceptions import RetriableAPIError
 
+from tap_apollo.api import mending
 from tap_apollo.api.errors import (
     MAX_TRIES,
     ApolloError,
@@ -79,6 +81,8 @@ class Client:
         """Take what the run shares."""
         self._services = services
         self._config = services.config
+        self._said = set[tuple[str, str]]()
+        self._saying = threading.Lock()
 
     def send(self, call: Call) -> Any:
         """Ask, again if a fault may pass, while other streams work, and return the reply, decoded.
@@ -217,6 +221,7 @@ class Client:
                     raise services.report.fatal
                 services.limiter.sending(path, ticket)
                 response = self._send(request, call.stream)
+                self._mend(response, call)
                 ticket.headers, ticket.retry_after = response.headers, refused_for(response)
                 services.reached = True
                 try:
@@ -247,6 +252,21 @@ class Client:
         point = metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, seconds, tags)
         metrics.log(self._services.metrics_logger, point)
         return response
+
+    def _mend(self, response: requests.Response, call: Call) -> None:
+        """Decode a reply before ``decode`` does, with text in it that no database takes mended, which is said once."""
+        if not response.ok:
+            return
+        try:
+            reply, said = mending.read(response.content, call.endpoint.rows)
+        except ValueError:  # which `decode` says
+            return
+        response.decoded = reply  # type: ignore[attr-defined]
+        with self._saying:
+            lines = [line for line in said if (call.stream, line) not in self._said]
+            self._said.update((call.stream, line) for line in lines)
+        for line in lines:
+            self._services.logger.getChild(call.stream).warning("%s: %s.", call.stream, line)
 
     # Errors
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import gzip
-import json
 import time
 import zlib
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import requests
 from typing_extensions import override
 
+from tap_apollo.api import mending
 from tap_apollo.api.endpoint import GET, POST
 from tap_apollo.api.errors import GoneError, RequestError, TransientError
 from tap_apollo.credits import Price
@@ -130,7 +130,9 @@ class Exports(Purchase):
             with FIND_EXPORT.parsing():
                 address = str(reply["redirect_url"])
             with io.services.writer.released():
-                content = io.services.client.retrying(downloaded, io.name)(address, io.services.client.timeout)
+                content, said = io.services.client.retrying(downloaded, io.name)(address, io.services.client.timeout)
+            for line in said:
+                io.logger.warning("%s: %s.", io.name, line)
             with FIND_EXPORT.parsing():
                 if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
                     raise TypeError("an export is no list of conversations")
@@ -211,8 +213,8 @@ def _export(buying: Buying, start: datetime.datetime, end: datetime.datetime, co
         return str(reply["export_id"])
 
 
-def downloaded(address: str, timeout: int) -> Any:
-    """Download and unpack from the store that Apollo names, without the key.
+def downloaded(address: str, timeout: int) -> tuple[Any, list[str]]:
+    """Download and unpack from the store that Apollo names, without the key, and return it with what was mended in it.
 
     Raises:
         TransientError: It failed, and may not the next time.
@@ -225,7 +227,7 @@ def downloaded(address: str, timeout: int) -> Any:
         raise RequestError(f"the store of exports refuses the download ({response.status_code}).")
     content = response.content
     try:  # a store that names gzip as the encoding has had it unpacked already
-        return json.loads(gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content)
+        return mending.read(gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content)
     except (EOFError, OSError, ValueError, zlib.error) as error:
         raise TransientError(f"the export cannot be unpacked ({type(error).__name__})", response) from None
 
