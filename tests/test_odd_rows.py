@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -10,7 +11,10 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo.api.client import Client
+from tap_apollo.api.errors import SyncError
+from tests.conftest import REPORTS
 from tests.singer import sync
+from tests.states import bookmark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,3 +112,174 @@ class TestText:
         assert chosen
         assert all(option.endswith("x\ufffd") for option in chosen)
         assert all("custom_fields: a value of `" in line for line in warnings(caplog))
+
+
+#: Where each free list has its rows.
+LISTS = {
+    "contacts": ("contacts/search", "contacts"),
+    "accounts": ("accounts/search", "accounts"),
+    "deals": ("opportunities/search", "opportunities"),
+    "tasks": ("tasks/search", "tasks"),
+    "users": ("users/search", "users"),
+    "sequences": ("emailer_campaigns/search", "emailer_campaigns"),
+    "outreach_emails": ("emailer_messages/search", "emailer_messages"),
+    "calls": ("phone_calls/search", "phone_calls"),
+    "conversations": ("conversations/search", "conversations"),
+    "contact_stages": ("contact_stages", "contact_stages"),
+    "fields": ("fields", "fields"),
+    "custom_fields": ("typed_custom_fields", "typed_custom_fields"),
+    "email_accounts": ("email_accounts", "email_accounts"),
+    "lists": ("labels", None),
+}
+
+ODD_ROWS: list[Any] = [None, "text", [], {}, {"id": None}, {"id": ""}, {"id": {"of": "a"}}]
+
+
+class TestRows:
+    @pytest.mark.parametrize("stream", LISTS)
+    def test_one_that_cannot_be_a_row_costs_no_other_in_any_list(
+        self, small: Sandbox, upset: Upset, caplog: pytest.LogCaptureFixture, stream: str
+    ) -> None:
+        path, key = LISTS[stream]
+        before = sync(small, stream)
+
+        def change(reply: Any) -> None:
+            rows = reply[key] if key else reply
+            if rows:  # of a page behind the last there are none
+                rows.append(ODD_ROWS[[*LISTS].index(stream) % len(ODD_ROWS)])
+
+        upset(path, change)
+        caplog.set_level("INFO")
+        run = sync(small, stream)
+        assert run.error is None
+        assert {*run.ids(stream)} == {*before.ids(stream)}
+        assert f"Stream {stream} is incomplete: 1 row without a usable `id` was left out." in warnings(caplog)
+        assert any('"missing_records","value":1' in line.replace(" ", "") for line in caplog.messages)
+        strict = sync(small, stream, strict=True)
+        assert isinstance(strict.error, SyncError)
+        assert {*strict.ids(stream)} == {*before.ids(stream)}
+
+    @pytest.mark.parametrize("stream", ["users", "contacts", "contact_stages"])
+    def test_a_number_as_an_id_is_loaded_as_text(self, small: Sandbox, upset: Upset, stream: str) -> None:
+        path, key = LISTS[stream]
+        upset(path, lambda reply: [row.update(id=number) for number, row in enumerate(reply[key])].clear())
+        run = sync(small, stream, strict=True)
+        assert run.error is None
+        assert {*run.ids(stream)} == {f"{number}" for number in range(len(run.records[stream]))}
+
+    def test_a_status_without_its_sequence_costs_neither_the_contact_nor_the_other_statuses(
+        self, small: Sandbox, upset: Upset, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        before = sync(small, "contacts", "contact_sequence_statuses")
+        odd = [{"status": "active"}, {"emailer_campaign_id": None}, {"emailer_campaign_id": {}}]
+
+        def change(reply: Any) -> None:
+            reply["contacts"][0]["contact_campaign_statuses"] += odd
+
+        upset("contacts/search", change)
+        run = sync(small, "contacts", "contact_sequence_statuses", detect_deletes=True)
+        assert run.error is None
+        assert len(run.records["contact_sequence_statuses"]) == len(before.records["contact_sequence_statuses"])
+        assert len(run.records["contacts"]) == 40
+        said = "is incomplete: 3 rows without a usable `emailer_campaign_id` were left out."
+        assert f"Stream contact_sequence_statuses {said}" in warnings(caplog)
+        assert [one["stream"] for one in run.messages if one["type"] == "ACTIVATE_VERSION"] == ["contacts"]
+        assert isinstance(sync(small, "contacts", "contact_sequence_statuses", strict=True).error, SyncError)
+
+    def test_nothing_is_deleted_where_a_row_was_left_out(self, small: Sandbox, upset: Upset) -> None:
+        def activated() -> list[str]:
+            run = sync(small, "users", detect_deletes=True)
+            return [one["stream"] for one in run.messages if one["type"] == "ACTIVATE_VERSION"]
+
+        assert activated() == ["users"]
+        upset("users/search", lambda reply: reply["users"].append({"id": None}) if reply["users"] else None)
+        assert activated() == []
+
+    @pytest.mark.parametrize(
+        ("stream", "path"),
+        [
+            ("contact_deals", "opportunities"),
+            ("contact_sequence_activity", "activity_feed"),
+            ("outreach_email_activities", "activities"),
+            ("notes", "notes"),
+        ],
+    )
+    def test_of_what_is_asked_per_record_only_the_odd_row_is_left_out(
+        self, small: Sandbox, upset: Upset, caplog: pytest.LogCaptureFixture, stream: str, path: str
+    ) -> None:
+        before = sync(small, stream)
+        key = "events" if path == "activity_feed" else path
+        upset(path, lambda reply: reply[key].append(None) if reply[key] else None)
+        run = sync(small, stream, strict=True)
+        assert {*run.ids(stream)} == {*before.ids(stream)}
+        (line,) = [line for line in warnings(caplog) if "left out" in line]
+        assert re.fullmatch(rf"Stream {stream} is incomplete: \d+ rows? without a usable `id` w\w+ left out\.", line)
+        assert isinstance(run.error, SyncError)
+
+    def test_a_parents_odd_row_is_said_by_the_stream_that_asks_about_it(
+        self, small: Sandbox, upset: Upset, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        upset("contacts/search", lambda reply: reply["contacts"].append({"id": []}) if reply["contacts"] else None)
+        run = sync(small, "contact_details")
+        assert len(run.records["contact_details"]) == 40
+        assert (
+            "Stream contact_details is incomplete: contacts: 1 row without a usable `id` was left out."
+        ) in warnings(caplog)
+
+    def test_a_record_that_comes_without_its_id_is_left_out(
+        self, small: Sandbox, upset: Upset, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        odd = small.world.contacts.ids[0]
+        upset(f"contacts/{odd}", lambda _: {"contact": ["not", "an", "object"]})
+        run = sync(small, "contact_details")
+        assert run.error is None
+        assert {*run.ids("contact_details")} == {*small.world.contacts.ids} - {odd}
+        assert "Stream contact_details is incomplete: 1 row without a usable `id` was left out." in warnings(caplog)
+
+    def test_of_a_purchase_only_the_odd_row_is_left_out_and_nothing_is_paid_twice(
+        self, small: Sandbox, upset: Upset, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def change(reply: Any) -> None:
+            reply["organizations"][0:3] = [{"name": "no id"}, "text", {"id": {}}]
+
+        settings: dict[str, Any] = {
+            "credit_streams": ["organizations"],
+            "credit_budget": 1,
+            "organization_searches": [{"name": "us", "filters": {"organization_locations": ["United States"]}}],
+        }
+        upset("mixed_companies/search", change)
+        run = sync(small, "organizations", **settings)
+        assert len(run.records["organizations"]) == 97
+        assert "Stream organizations is incomplete: 3 rows without a usable `id` were left out." in warnings(caplog)
+        assert bookmark(run.state, "organizations")["place"][0]["searches"]["us"]["next"] == 2
+
+    def test_of_a_report_only_the_odd_group_is_left_out(
+        self, small: Sandbox, upset: Upset, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        before = sync(small, "analytics_reports", analytics_reports=REPORTS)
+        upset(
+            "reports/sync_report",
+            lambda reply: reply["response"]["table_response"]["contact_stage_id"]["buckets"].append(7),
+        )
+        run = sync(small, "analytics_reports", analytics_reports=REPORTS)
+        assert run.error is None
+        assert {*run.ids("analytics_reports")} == {*before.ids("analytics_reports")}
+        assert "Stream analytics_reports is incomplete: 1 row without a usable `id` was left out." in warnings(caplog)
+
+
+def test_an_odd_time_in_an_old_row_costs_nothing_in_two_nights(upset: Upset, caplog: pytest.LogCaptureFixture) -> None:
+    with Sandbox(Settings(contacts=250, seed=3)).serve() as sandbox:
+        old = {*sandbox.world.contacts.ids[120:124]}
+        odd = dict(zip(sorted(old), ["2026-13-45T99:00:00Z", 1700000000, "0000-00-00", {}], strict=True))
+
+        def change(reply: Any) -> None:
+            for row in reply["contacts"]:
+                row["updated_at"] = odd.get(row["id"], row["updated_at"])
+
+        upset("contacts/search", change)
+        first = sync(sandbox, "contacts", strict=True)
+        assert len([line for line in warnings(caplog) if "`updated_at` is not a timestamp" in line]) == 1
+        second = sync(sandbox, "contacts", state=first.state, strict=True)
+        assert first.error is second.error is None
+        assert {*first.ids("contacts")} == {*sandbox.world.contacts.ids}
+        assert [row["updated_at"] for row in first.records["contacts"] if row["id"] in old] == [None] * 4

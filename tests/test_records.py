@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jsonschema
 import pytest
@@ -14,8 +15,12 @@ from hypothesis import strategies as st
 
 from tap_apollo import schemas
 from tap_apollo.api import mending
+from tap_apollo.api.endpoint import GET, MANY, at_once, by_number
+from tap_apollo.api.errors import UnknownReplyError
+from tap_apollo.readers.tolerance import LeftOut
 from tap_apollo.singer.conform import PLACEHOLDER_EMAIL, RecordConformer, moment, moment_of, timestamp
 from tap_apollo.streams import STREAMS
+from tap_apollo.streams.workspace import ApiUsageStats, unfolded
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -221,6 +226,74 @@ def test_whatever_comes_the_row_fits_the_schema(record: dict[str, Any]) -> None:
     written = json.loads(json.dumps(shaped, allow_nan=False), parse_int=_bounded)
     jsonschema.validate(written, SCHEMA)
     assert shaped.keys() <= SCHEMA["properties"].keys()
+
+
+class TestRows:
+    """What cannot be a row costs no other."""
+
+    LIST = GET("things", rows="things", paged=by_number)
+    BAD: ClassVar[tuple[Any, ...]] = (
+        None,
+        7,
+        "text",
+        [],
+        ["a"],
+        {},
+        {"id": None},
+        {"id": ""},
+        {"id": {}},
+        {"id": ["a"]},
+        {"id": True},
+        {"id": 0.5},
+    )
+
+    @pytest.mark.parametrize("bad", BAD, ids=repr)
+    @pytest.mark.parametrize("paged", [by_number, at_once])
+    def test_a_page_leaves_out_and_counts_what_cannot_be_a_row(self, bad: Any, paged: Any) -> None:
+        reply = {"things": [{"id": "a"}, bad, {"id": "b"}], "pagination": {"total_entries": 3}}
+        page = dataclasses.replace(self.LIST, paged=paged).page(reply)
+        assert ([row["id"] for row in page.records], page.left_out) == (["a", "b"], 1)
+
+    @pytest.mark.parametrize(("number", "text"), [(7, "7"), (7.0, "7"), (-1, "-1"), (2**70, f"{2**70}"), (0, "0")])
+    def test_a_number_as_an_id_becomes_its_text(self, number: Any, text: str) -> None:
+        page = self.LIST.page({"things": [{"id": number}]})
+        assert (page.records, page.left_out) == ([{"id": text}], 0)
+
+    def test_a_reply_without_any_usable_id_is_of_an_unknown_form(self) -> None:
+        with pytest.raises(UnknownReplyError):
+            self.LIST.page({"things": [{"name": "a"}] * MANY})
+        assert self.LIST.page({"things": [{"name": "a"}] * (MANY - 1)}).left_out == MANY - 1
+
+    @pytest.mark.parametrize("odd", [None, "many", [], {}, math.nan, math.inf, True])
+    def test_what_a_page_says_of_itself_may_be_anything(self, odd: Any) -> None:
+        for pagination in (odd, {"total_entries": odd, "per_page": odd}):
+            page = self.LIST.page({"things": [{"id": "a"}], "pagination": pagination, "breadcrumbs": odd})
+            assert (page.records, page.total, page.per_page) == ([{"id": "a"}], None, None)
+
+    def test_elsewhere_what_is_no_object_is_a_row_without_anything(self) -> None:
+        assert self.LIST.records({"things": [{"a": 1}, None, "x"]}) == [{"a": 1}, {}, {}]
+        one = GET("things/{id}", rows="thing")
+        assert [one.record({"thing": thing}) for thing in ({"a": 1}, "x", None, {})] == [[{"a": 1}], [{}], [], []]
+
+    def test_they_are_counted_by_stream_and_part_of_the_key_once_if_a_list_is_read_twice(self) -> None:
+        left_out, keys = LeftOut(), ("contact_id", "id")
+        rows: list[Any] = [{"contact_id": "c", "id": "a"}, {"contact_id": "c"}, {"contact_id": "c"}, {"id": "b"}]
+        for _ in range(2):
+            assert left_out.without("things", rows, keys) == rows[:1]
+        assert left_out.without("others", [{"id": 1}], ("id",)) == [{"id": "1"}]
+        assert [*left_out.said()] == [
+            ("things", "2 rows without a usable `id` were left out"),
+            ("things", "1 row without a usable `contact_id` was left out"),
+        ]
+        assert left_out.count == 3
+
+    def test_a_limit_without_a_name_costs_no_other(self) -> None:
+        windows = {"minute": {"limit": 1}, "hour": None, "day": "x"}
+        rows = unfolded({'["api/v1/contacts", "search"]': windows, "odd": windows, "[1]": {}, '["a", "b"]': 7})
+        found = ApiUsageStats.endpoint.page({'["api/v1/contacts", "search"]': windows, "odd": windows, '["a", "b"]': 7})
+        assert [row.get("action") for row in rows] == ["search", None, None, "b"]
+        assert [(row["action"], row.get("minute_limit")) for row in found.records] == [("search", 1), ("b", None)]
+        assert found.left_out == 1
 
 
 class TestReply:

@@ -14,12 +14,16 @@ from tap_apollo.api.errors import UnknownReplyError
 from tap_apollo.paging import DISPLAY_LIMIT, PER_PAGE, Page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tap_apollo.paging import PageRequest, Record
 
 #: What code that reads a reply raises if the reply has not the form it is known to have.
 _MISREAD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+#: Rows of a reply of which each cannot be a row by chance: then it is the reply's form.
+MANY = 10
 
 
 def id_of(value: Any) -> str | None:
@@ -29,6 +33,32 @@ def id_of(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         return None
     return f"{value}" or None
+
+
+def objects(rows: Any) -> list[Record]:
+    """Return rows, of which those that are no objects are empty ones: so they lack their keys, and cost no other.
+
+    Raises:
+        TypeError: There is no list of them.
+    """
+    if not isinstance(rows, list):
+        raise TypeError("there is no list of rows")
+    return [row if isinstance(row, dict) else {} for row in rows]
+
+
+def missing(row: Any, keys: Iterable[str]) -> str | None:
+    """Return the first of its keys that a row lacks, or None; those that are numbers become text, in place.
+
+    Without its keys nothing can be told from another, and loaders stop at one that is null: it is no row.
+    """
+    for key in keys:
+        value = row.get(key) if isinstance(row, dict) else None
+        if type(value) is not str or not value:
+            text = id_of(value)
+            if text is None:
+                return key
+            row[key] = text
+    return None
 
 
 def by_number(request: PageRequest) -> dict[str, Any]:
@@ -55,6 +85,7 @@ class Endpoint:
         parameters: What every request sends: the JSON body of a POST, the query of a GET.
         paged: Makes the parameters of one page.
         per_page: Most rows on a page.
+        keys: What tells the rows of a list apart.
         read: Turns a reply into rows, where that takes more than ``rows``.
         documented: Whether the vendor's reference has it.
         area: What the name of the scope begins with, where scopes are named after the path and an area of the app.
@@ -71,6 +102,7 @@ class Endpoint:
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     paged: Callable[[PageRequest], dict[str, Any]] = at_once
     per_page: int = PER_PAGE
+    keys: tuple[str, ...] = ("id",)
     read: Callable[[Any], list[Record]] | None = None
     documented: bool = True
     area: str = ""
@@ -120,30 +152,23 @@ class Endpoint:
             raise UnknownReplyError(self.path, error) from error
 
     def records(self, reply: Any) -> list[Record]:
-        """Return the rows of a reply.
+        """Return the rows of a reply, as ``objects`` does.
 
         Raises:
-            UnknownReplyError: There is no list of rows where the endpoint gives one, or a row is no object.
+            UnknownReplyError: There is no list of rows where the endpoint gives one.
         """
         with self.parsing():
-            rows = self.read(reply) if self.read else reply[self.rows] if self.rows else reply
-            if not isinstance(rows, list):
-                raise TypeError("there is no list of rows")
-            if not all(isinstance(row, dict) for row in rows):
-                raise TypeError("a row is no object")
-            return rows
+            return objects(self.read(reply) if self.read else reply[self.rows] if self.rows else reply)
 
-    def record(self, reply: Any) -> Record | None:
-        """Return the one record in a reply; None: Apollo has none.
+    def record(self, reply: Any) -> list[Record]:
+        """Return the one record in a reply, as ``records`` does; none if Apollo has none.
 
         Raises:
             UnknownReplyError: There is no place for one.
         """
         with self.parsing():
             record = reply[self.rows] if self.rows else reply
-            if not isinstance(record, dict) and record:
-                raise TypeError("the record is no object")
-            return record or None
+            return objects([record]) if record else []
 
     def page(self, reply: Any) -> Page:
         """Return the page in a reply; some endpoints report their numbers as strings, some report none.
@@ -151,13 +176,16 @@ class Endpoint:
         Raises:
             UnknownReplyError: The reply is of an unknown form.
         """
-        records = self.records(reply)
+        rows = self.records(reply)
+        records = [row for row in rows if missing(row, self.keys) is None]
+        left_out = len(rows) - len(records)
+        if left_out >= MANY and not records:
+            raise UnknownReplyError(self.path, LookupError(f"no row has {self.keys[0]}"))
         if self.paged is at_once:
-            return Page(records, total=len(records))
+            return Page(records, total=len(records), left_out=left_out)
         with self.parsing():
-            if not all(isinstance(row["id"], str) for row in records):
-                raise TypeError("the id of a row is no text")
-            pagination = reply.get("pagination") or {}
+            pagination = reply.get("pagination")
+            pagination = pagination if isinstance(pagination, dict) else {}
             total = pagination.get("total_entries", reply.get("total_entries"))
             breadcrumbs = reply.get("breadcrumbs")
             return Page(
@@ -165,6 +193,7 @@ class Endpoint:
                 total=_number(total),
                 per_page=_number(pagination.get("per_page")),
                 filtered=bool(breadcrumbs) if isinstance(breadcrumbs, list) else None,
+                left_out=left_out,
             )
 
 
@@ -179,4 +208,8 @@ def POST(path: str, rows: str | None = None, **facts: Any) -> Endpoint:  # noqa:
 
 
 def _number(value: Any) -> int | None:
-    return None if value is None else int(value)
+    """Return a number of the reply's about itself; a walk can do without any."""
+    try:
+        return None if isinstance(value, bool) else int(value)
+    except (OverflowError, TypeError, ValueError):
+        return None

@@ -50,9 +50,11 @@ class Page:
         total: Rows in the whole list, or None where the endpoint does not say.
         per_page: Rows on a full page as the endpoint says, or None.
         filtered: Whether the endpoint says that it honoured a filter, or None where it cannot say.
+        left_out: How many rows came besides that cannot be rows.
     """
 
     records: list[Record]
     total: int | None = None
     per_page: int | None = None
     filtered: bool | None = None
+    left_out: int = 0

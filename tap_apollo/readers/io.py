@@ -15,7 +15,7 @@ from tap_apollo import schemas
 from tap_apollo.api.client import Call
 from tap_apollo.api.errors import ApolloError, ForbiddenError, PassingError, UnknownReplyError
 from tap_apollo.readers.prefetch import LookAhead
-from tap_apollo.readers.tolerance import Tolerance
+from tap_apollo.readers.tolerance import LeftOut, Tolerance
 from tap_apollo.singer.memory import Memory, StateError, refusal
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class StreamIO:
         unfinished: How many of several lists were not read to their end.
         cursor: What drives the walk; None before there is one.
         tolerance: Counts the records that cannot be read by themselves.
+        left_out: The rows that cannot be rows, those of other streams that it reads included.
         cut_short: What Apollo shows only a part of, counted: per unit and text.
     """
 
@@ -86,6 +87,7 @@ class StreamIO:
     unfinished: int = 0
     cursor: Cursor | None = None
     tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
+    left_out: LeftOut = dataclasses.field(default_factory=LeftOut)
     cut_short: collections.Counter[tuple[str, str]] = dataclasses.field(default_factory=collections.Counter)
 
     # What there is to know
@@ -192,11 +194,15 @@ class StreamIO:
         """
         coming = ahead.take(request) if ahead else None
         if coming is None:
-            return self.endpoint.page(self.ask(self.endpoint.page_parameters(request)))
-        self._count()
-        with self.services.writer.released():
-            reply = coming.result()
-        return self.endpoint.page(reply)
+            reply = self.ask(self.endpoint.page_parameters(request))
+        else:
+            self._count()
+            with self.services.writer.released():
+                reply = coming.result()
+        page = self.endpoint.page(reply)
+        if page.left_out:
+            self.left_out.without(self.name, self.endpoint.records(reply), self.endpoint.keys)
+        return page
 
     def look_ahead(self) -> LookAhead:
         """Return what asks for pages before they are wanted."""
@@ -252,6 +258,7 @@ class StreamIO:
             keeps_place=place is not None,
             refresh_days=refresh_days,
             needed_by=self.needed_by or self.name,
+            left_out=self.left_out,
             on_request=self._note_asked,
         )
 
@@ -261,8 +268,15 @@ class StreamIO:
         Raises:
             ApolloError: They cannot be read.
         """
-        other = dataclasses.replace(self.of(stream), priority=0)
-        return self.services.lookup(stream, lambda: [row for rows in stream.reads.rows(other) for row in rows])
+        other = dataclasses.replace(self.of(stream), priority=0, left_out=LeftOut())
+
+        def read() -> list[Record]:
+            found = [row for rows in stream.reads.rows(other) for row in rows]
+            for name, text in other.left_out.said():
+                self.logger.warning("%s: of %s, which it needs, %s.", self.name, name, text)
+            return found
+
+        return self.services.lookup(stream, read)
 
     def remembered_by(self, stream: type[ApolloStream]) -> Any:
         """Return what another stream remembers, to look at: of its kind of ``Bookmark``.

@@ -40,9 +40,7 @@ STATE_EVERY = 10
 
 def the_record(io: StreamIO, records: list[Record], parent: StreamIO) -> list[Record]:  # noqa: ARG001
     """Ask about one record, whose id is in the path, and return it as its own endpoint shows it."""
-    reply = io.ask(record_id=records[0]["id"])
-    record = io.endpoint.record(reply)
-    return [record] if record else []
+    return io.endpoint.record(io.ask(record_id=records[0]["id"]))
 
 
 def _any(record: Record) -> bool:  # noqa: ARG001

@@ -382,8 +382,7 @@ class Records:
 
     def rows(self, reply: Any, batch: list[Wanted], buying: Buying) -> list[Record]:  # noqa: ARG002
         """Return the rows in a reply: the record that it holds, or none."""
-        record = buying.io.endpoint.record(reply)
-        return [record] if record else []
+        return buying.io.endpoint.record(reply)
 
     def asked(self, batch: list[Wanted], rows: list[Record]) -> Iterable[str]:  # noqa: ARG002
         """Return the keys of what need not be asked for again: those not found included."""

@@ -1,8 +1,19 @@
-"""Records that cannot be read one by one: a single one stops no stream, several in a row do."""
+"""What costs no other: rows that cannot be rows, and records that cannot be read, of which several in a row do."""
 
 from __future__ import annotations
 
+import collections
+from typing import TYPE_CHECKING
+
+from tap_apollo.api.endpoint import missing
 from tap_apollo.api.errors import ApolloError
+from tap_apollo.paging import digest
+from tap_apollo.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tap_apollo.paging import Record
 
 #: Records in a row that cannot be read, until the stream fails.
 MOST_FAILURES = 5
@@ -48,3 +59,40 @@ class Tolerance:
         self._in_a_row += 1
         if self.gave_up:
             raise error
+
+
+class LeftOut:
+    """Rows that cannot be rows, as a part of their key is missing: left out and counted, by stream and part.
+
+    A list may be read twice: of rows that are alike, those count that came at once.
+    """
+
+    def __init__(self) -> None:
+        """Count none."""
+        self._rows: dict[tuple[str, str], collections.Counter[str]] = collections.defaultdict(collections.Counter)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(rows.total() for rows in self._rows.values())
+
+    def without(self, stream: str, rows: list[Record], keys: Iterable[str]) -> list[Record]:
+        """Return the rows of a reply that can be rows."""
+        kept = [row for row in rows if missing(row, keys) is None]
+        if len(kept) < len(rows):
+            odd = collections.defaultdict[tuple[str, str], collections.Counter[str]](collections.Counter)
+            for row in rows:
+                if key := missing(row, keys):
+                    odd[stream, key][digest(row)] += 1
+            for where, some in odd.items():
+                self._rows[where] |= some
+        return kept
+
+    def said(self) -> Iterator[tuple[str, str]]:
+        """Yield the names of the streams, each with what was left out."""
+        for (stream, key), rows in self._rows.items():
+            number = rows.total()
+            yield (
+                stream,
+                f"{counted(number, 'row')} without a usable `{key}` {'was' if number == 1 else 'were'} left out",
+            )

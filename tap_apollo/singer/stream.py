@@ -17,6 +17,7 @@ from tap_apollo import schemas, sdk
 from tap_apollo.config.settings import REFRESH_DAYS
 from tap_apollo.readers.io import StreamIO
 from tap_apollo.readers.lists import Whole
+from tap_apollo.readers.tolerance import LeftOut
 from tap_apollo.singer.conform import Conform
 from tap_apollo.singer.memory import Memory, StateError, refusal
 from tap_apollo.wording import counted
@@ -51,6 +52,7 @@ class ApolloStream(Stream):
         services: What the streams of a run share.
         priority: Whose requests go first where streams compete: the lowest.
         written: Records written, of a stream that is derived from another.
+        left_out: The rows that cannot be rows.
     """
 
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE  # `conform` brings each record into form, once.
@@ -84,6 +86,7 @@ class ApolloStream(Stream):
         """Bind the stream to its tap and to what the streams of a run share, and read its schema."""
         super().__init__(tap, schema=schemas.load(self.name))
         self.services = services
+        self.left_out = LeftOut()
 
     # The schema
 
@@ -145,6 +148,7 @@ class ApolloStream(Stream):
             self.priority,
             keeps_place=self.selected,
             refresh_days=days.get(self.name),
+            left_out=self.left_out,
         )
 
     def _memory(self) -> Memory:
@@ -181,7 +185,7 @@ class ApolloStream(Stream):
             io.on_request = requests_sent.increment
             for rows in self.reads.rows(io):
                 report.read.add(self.name)
-                for row in rows:
+                for row in self.left_out.without(self.name, rows, self.primary_keys):
                     record = conformed(row)
                     if warnings := conformed.warnings():
                         self.warn(warnings)
@@ -194,6 +198,7 @@ class ApolloStream(Stream):
         self._sum_up(io, time.monotonic() - began)
         for child in self._derived:
             child.logger.info("%s: %s, out of %s", child.name, counted(child.written, "record"), self.name)
+            child._sum_up_left_out()  # noqa: SLF001
 
     def _sum_up(self, io: StreamIO, seconds: float) -> None:
         """Say in one line what came of the stream, and which limits ended it."""
@@ -202,10 +207,16 @@ class ApolloStream(Stream):
             self.logger.info("%s: %s, %s s", self.name, ", ".join(parts), f"{seconds:,.0f}")
         for limit in io.limits:
             self.logger.warning("%s stopped at a limit: %s", self.name, limit)
-        if self.reads.finds_deletions:
-            self._count(Metric.MISSING_RECORDS, io.missing)
+        self._sum_up_left_out(io.missing)
         if self.reads.costs and self.services.has_ledger:
             self._count(Metric.CREDITS_SPENT, self.services.ledger.spent[self.name])
+
+    def _sum_up_left_out(self, missing: int = 0) -> None:
+        """Say which rows were left out, and count those with the others that are known to be missing."""
+        for name, text in self.left_out.said():
+            self.services.report.incomplete(self.name, text if name == self.name else f"{name}: {text}")
+        if self.reads.finds_deletions or self.left_out.count:
+            self._count(Metric.MISSING_RECORDS, missing + self.left_out.count)
 
     def _count(self, metric: Metric, number: int) -> None:
         point = metrics.Point("counter", metric, number, {metrics.Tag.STREAM: self.name})  # type: ignore[arg-type]
@@ -222,7 +233,8 @@ class ApolloStream(Stream):
     def generate_child_contexts(self, record: Record, context: Context | None) -> Iterable[Context | None]:
         """Hand the record to the streams derived from it, which need no context and no sync of their own."""
         for child in self._derived:
-            for row in cast("Derived", child.reads).rows_of(record):
+            rows = [*cast("Derived", child.reads).rows_of(record)]
+            for row in child.left_out.without(child.name, rows, child.primary_keys):
                 sdk.write(child, child.conformed(row))
                 child.written += 1
             child.warn(child.conformed.warnings())
@@ -245,7 +257,12 @@ class ApolloStream(Stream):
             sdk.number_records(self, self.services.version)
 
     def drop_others(self) -> None:
-        """Have the target drop or mark the rows that this run did not bring, if that is asked for."""
+        """Have the target drop or mark the rows that this run did not bring, if that is asked for.
+
+        One that was left out is not gone.
+        """
+        if self.left_out.count:
+            return
         for child in self._derived:
             child.drop_others()
         if not (self.config["detect_deletes"] and self.selected) or self.services.trial:

@@ -81,6 +81,9 @@ class Report:
         for part in (TABLE, *TOTALS):
             table = response[TABLE] if part == TABLE else response.get(part) or {}
             for row in self._rows_of(table, in_totals=part != TABLE):
+                if not row:  # no group, so no row: it is left out, and said
+                    yield row
+                    continue
                 key = (row["row_key"], row["column_key"], row["metric"])
                 if key not in known:
                     known.add(key)
@@ -104,6 +107,9 @@ class Report:
 
     def _rows_of(self, table: Mapping[str, Any], *, in_totals: bool) -> Iterator[Record]:
         for place, figures in _figures(table, {}):
+            if figures is None:
+                yield {}
+                continue
             column = place.get(self._column_dimension or "")
             row = next((group for name, group in place.items() if name != self._column_dimension), None)
             axes = {
@@ -220,13 +226,16 @@ def _ignored_for(metric: str, ignored: Mapping[str, list[str]]) -> list[str]:
     return [name for name, metrics in ignored.items() if metric in metrics]
 
 
-def _figures(table: Mapping[str, Any], place: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """Yield the figures of a table by their places, however deep its groups are nested."""
+def _figures(table: Mapping[str, Any], place: Place) -> Iterator[tuple[Place, dict[str, Any] | None]]:
+    """Yield the figures of a table by their places, however deep its groups are nested; None for what is no group."""
     figures = {}
     for name, value in table.items():
         if isinstance(value, dict) and isinstance(value.get("buckets"), list):
             for group in value["buckets"]:
-                yield from _figures(group, {**place, name: group})
+                if isinstance(group, dict):
+                    yield from _figures(group, {**place, name: group})
+                else:
+                    yield {}, None
         elif not (place and name in {"key", "readable_key"}):
             figures[name] = value
     yield place, figures

@@ -41,8 +41,11 @@ def activities_of(io: StreamIO, emails: list[Record], _: StreamIO) -> list[Recor
     reply = io.ask(record_id=emails[0]["id"])
     with io.endpoint.parsing():
         for activity in io.endpoint.records(reply):
-            email = activity.get("emailer_message") or {}
-            counts = {name: email.get(name) for name in ("num_opens", "num_clicks", "emailer_message_events")}
+            email = activity.get("emailer_message")
+            counts = {
+                name: email.get(name) if isinstance(email, dict) else None
+                for name in ("num_opens", "num_clicks", "emailer_message_events")
+            }
             rows.append({"emailer_message_id": emails[0]["id"], **activity, **counts})
     return rows
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from tap_apollo.api.endpoint import GET, POST
+from tap_apollo.api.endpoint import GET, POST, objects
 from tap_apollo.api.errors import ApolloError, GoneError
 from tap_apollo.config.settings import PERSON_CLUES
 from tap_apollo.credits import PHONE_NUMBER, Price
@@ -54,7 +54,8 @@ class Domains(Records):
 
     @override
     def named_by(self, record: Record, buying: Buying) -> Wanted | None:
-        return self._named(record["domain"]) if record.get("domain") else None
+        domain = record.get("domain")
+        return self._named(domain) if domain and isinstance(domain, str) else None
 
     @staticmethod
     def _named(domain: str) -> Wanted:
@@ -67,7 +68,9 @@ class Domains(Records):
     @override
     def rows(self, reply: Any, batch: list[Wanted], buying: Buying) -> list[Record]:
         with buying.io.endpoint.parsing():
-            return [{**row, "domain": one.value} for row, one in paired(reply["organizations"], batch) if row]
+            return [
+                {**row, "domain": one.value} for row, one in paired(reply["organizations"], batch) if row is not None
+            ]
 
     @override
     def cost(self, reply: Any, buying: Buying) -> int:
@@ -165,7 +168,7 @@ class Matches(Records):
             return [
                 {**row, "request_id": request_id, **({"contact_id": one.contact_id} if one.contact_id else {})}
                 for row, one in paired(reply["matches"], batch)
-                if row and not is_stub(row)
+                if row is not None and not is_stub(row)
             ]
 
     @override
@@ -189,12 +192,11 @@ def clues_of(contact: Record) -> dict[str, str]:
 
 def is_stub(person: Record) -> bool:
     """Whether a match stands for nobody: Apollo echoes what was asked, with an id and without a name."""
-    return person.get("match_confidence") == "none" or not (
-        person.get("name") or person.get("first_name") or person.get("last_name")
-    )
+    named = person.get("name") or person.get("first_name") or person.get("last_name")
+    return bool(person) and (person.get("match_confidence") == "none" or not named)
 
 
-def paired(rows: list[Record | None], batch: list[Wanted]) -> list[tuple[Record | None, Wanted]]:
+def paired(rows: list[Any], batch: list[Wanted]) -> list[tuple[Record | None, Wanted]]:
     """Return what came beside what was asked: Apollo answers in order, null for what it does not know.
 
     Raises:
@@ -202,7 +204,8 @@ def paired(rows: list[Record | None], batch: list[Wanted]) -> list[tuple[Record 
     """
     if len(rows) != len(batch):
         raise ValueError("what came is not what was asked")
-    return list(zip(rows, batch, strict=True))
+    found = (None if row is None else one for row, one in zip(rows, objects(rows), strict=True))
+    return list(zip(found, batch, strict=True))
 
 
 class PeopleEnrichment(ApolloStream):

@@ -109,7 +109,7 @@ class Exports(Purchase):
         self._ended(export_id, buying)
         if age.days > self.forgotten or len(rows) != order.booked:
             return
-        free = sum(not has_insights(row) for row in rows)
+        free = sum(not has_insights(row) for row in rows if isinstance(row, dict))
         this_run = datetime.datetime.fromisoformat(order.requested_at) >= io.started
         buying.ledger.take_back(io.name, free * buying.price.credits, booked=day, of_this_run=this_run)
 
@@ -118,7 +118,7 @@ class Exports(Purchase):
         buying.entry(buying.io.remembered.ended, list[str]()).append(export_id)
         buying.io.keep()
 
-    def _download(self, export_id: str, io: StreamIO) -> list[Record] | None:
+    def _download(self, export_id: str, io: StreamIO) -> list[Any] | None:
         """Return the rows of an export; None if it is not ready."""
         for seconds in self.patience:
             with io.services.writer.released():
@@ -134,9 +134,9 @@ class Exports(Purchase):
             for line in said:
                 io.logger.warning("%s: %s.", io.name, line)
             with FIND_EXPORT.parsing():
-                if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+                if not isinstance(content, list):
                     raise TypeError("an export is no list of conversations")
-                return content
+            return content
         return None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from tap_apollo.api.endpoint import GET, POST, by_number
+from tap_apollo.api.endpoint import GET, POST, by_number, id_of, objects
 from tap_apollo.api.errors import ApolloError
 from tap_apollo.credits import Price
 from tap_apollo.paging import DISPLAY_LIMIT, PER_PAGE, digest
@@ -127,8 +127,11 @@ class Search(Job):
                 self.place.ignored = True
                 return []
             rows = [
-                *({"kind": "account", **row} for row in reply["accounts"]),
-                *({"kind": "organization", **row, "organization_id": row["id"]} for row in reply["organizations"]),
+                *({"kind": "account", **row} for row in objects(reply["accounts"])),
+                *(
+                    {"kind": "organization", **row, "organization_id": row.get("id")}
+                    for row in objects(reply["organizations"])
+                ),
             ]
             self._total = int(reply["pagination"]["total_entries"])
             return [{**row, "search": self._name} for row in rows]
@@ -138,7 +141,7 @@ class Search(Job):
         place, total = self.place, self._total
         if place.ignored:
             return
-        self._note_found(row.get("organization_id") for row in rows)
+        self._note_found(id_of(row.get("organization_id")) for row in rows)
         place.pages = math.ceil(min(total, DISPLAY_LIMIT) / PER_PAGE)
         place.done = not rows or place.next >= place.pages
         place.next += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_apollo.api.endpoint import GET, POST, by_number
+from tap_apollo.api.endpoint import GET, POST, by_number, id_of
 from tap_apollo.readers.derived import Derived
 from tap_apollo.readers.lists import Unordered
 from tap_apollo.readers.per_record import PerRecord
@@ -53,10 +53,11 @@ class ContactSequenceStatuses(ApolloStream):
 
 def is_in_a_sequence(contact: Record) -> bool:
     """Whether a contact is or was in a sequence."""
-    return bool(contact.get("contact_campaign_statuses"))
+    statuses = contact.get("contact_campaign_statuses")
+    return isinstance(statuses, list) and bool(statuses)
 
 
-def events_of(io: StreamIO, contacts: list[Record], parent: StreamIO) -> list[Record]:
+def events_of(io: StreamIO, contacts: list[Record], _: StreamIO) -> list[Record]:
     """Ask for a contact's events, and where that may not be all, sequence by sequence."""
     contact = contacts[0]
 
@@ -66,10 +67,7 @@ def events_of(io: StreamIO, contacts: list[Record], parent: StreamIO) -> list[Re
 
     events, cut = ask(), False
     if len(events) == MOST_EVENTS:
-        with parent.endpoint.parsing():
-            statuses = filter(None, contact["contact_campaign_statuses"])
-            sequences = dict.fromkeys(one["emailer_campaign_id"] for one in statuses)
-        for sequence_id in sequences:
+        for sequence_id in _sequences_of(contact):
             more = ask(sequence_id=sequence_id)
             cut = cut or len(more) == MOST_EVENTS
             events += more
@@ -79,11 +77,18 @@ def events_of(io: StreamIO, contacts: list[Record], parent: StreamIO) -> list[Re
     return [*{row["id"]: row for row in rows}.values()]
 
 
+def _sequences_of(contact: Record) -> list[str]:
+    statuses = contact["contact_campaign_statuses"]
+    ids = (id_of(one.get("emailer_campaign_id")) for one in statuses if isinstance(one, dict))
+    return [*dict.fromkeys(filter(None, ids))]
+
+
 def _with_key(event: Record) -> Record:
-    """Return an event with a key of the tap's own: Apollo gives it none, and any part of it may be absent."""
+    """Return an event with a key of the tap's own: Apollo gives it none, and any part of it may be absent, not all."""
     parts = {name: event.get(name) or None for name in KEY_PARTS}
     at = parts["occurred_at"]
-    return {**event, **parts, "id": key_of(*{**parts, "occurred_at": moment(at) or at}.values())}
+    key = key_of(*{**parts, "occurred_at": moment(at) or at}.values())
+    return {**event, **parts, "id": key if any(event.get(name) for name in KEY_PARTS[1:]) else None}
 
 
 class ContactSequenceActivity(ApolloStream):

@@ -46,32 +46,46 @@ def unfolded(reply: Any) -> list[Record]:
     read_at = now()
     rows = []
     for key, windows in reply.items():
-        endpoint, action = json.loads(key)
-        row = {"endpoint": endpoint, "action": action, "read_at": read_at}
-        for window, numbers in windows.items():
-            row.update({f"{window}_{name}": number for name, number in (numbers or {}).items()})
+        row = {**_named(key), "read_at": read_at}
+        for window, numbers in _mapping(windows).items():
+            row.update({f"{window}_{name}": number for name, number in _mapping(numbers).items()})
         rows.append(row)
     return rows
+
+
+def _named(key: str) -> dict[str, Any]:
+    """Return what a key names; without that there is no row."""
+    try:
+        endpoint, action = json.loads(key)
+    except (TypeError, ValueError):
+        return {}
+    return {"endpoint": endpoint, "action": action}
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 class ApiUsageStats(ApolloStream):
     """One row per endpoint action: its three rate windows at the moment of reading."""
 
     name = "api_usage_stats"
-    endpoint = POST("usage_stats/api_usage_stats", read=unfolded, oauth="api_usage_stats_read")
     primary_keys = ("endpoint", "action")
+    endpoint = POST("usage_stats/api_usage_stats", read=unfolded, keys=primary_keys, oauth="api_usage_stats_read")
 
 
 def by_type(reply: Any) -> list[Record]:
     """Return a row per kind of credit."""
-    cycle = reply.get("current_credit_cycle") or {}
+    cycle = _mapping(reply.get("current_credit_cycle"))
     common = {"cycle_start": cycle.get("start_date"), "cycle_end": cycle.get("end_date"), "read_at": now()}
-    return [{"credit_type": name, **(numbers or {}), **common} for name, numbers in reply["credit_usage_stats"].items()]
+    return [
+        {"credit_type": name, **_mapping(numbers), **common} for name, numbers in reply["credit_usage_stats"].items()
+    ]
 
 
 class CreditUsageStats(ApolloStream):
     """One row per kind of credit: limit and use in the current billing cycle."""
 
     name = "credit_usage_stats"
-    endpoint = POST("usage_stats/credit_usage_stats", read=by_type, oauth="credit_usage_stats_read")
     primary_keys = ("credit_type",)
+    endpoint = POST("usage_stats/credit_usage_stats", read=by_type, keys=primary_keys, oauth="credit_usage_stats_read")
