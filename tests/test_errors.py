@@ -19,6 +19,7 @@ from tap_apollo.api.errors import (
     CredentialsError,
     ForbiddenError,
     GoneError,
+    NotFoundError,
     OutOfCreditsError,
     RedirectError,
     RequestError,
@@ -29,6 +30,7 @@ from tap_apollo.api.errors import (
     raise_for_reply,
     refused_for,
 )
+from tap_apollo.streams import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -255,26 +257,79 @@ def test_the_word_alone_is_no_want_of_credits_where_a_code_or_the_status_says_ot
     assert type(raised_by(response)) is error
 
 
+NOWHERE = {"status": 404, "error": "Not Found"}
+
+#: What the vendor documents of records that are not there, per endpoint.
+GONE: list[tuple[str, requests.Response, str | None]] = [
+    ("contact_details", reply(422, {"error": "Oops! This contact does not exist in Apollo."}), None),
+    ("contact_details", reply(422, {"error": "This contact has been deleted."}), None),
+    ("account_details", reply(422, {"error": "Parameters misconfigured. id is not a valid ID"}), None),
+    ("account_details", reply(422, {"error": "This account has been deleted!"}), None),
+    ("deal_details", reply(404, NOWHERE), None),
+    ("deal_details", refusal(404, "RESOURCE.MISSING", "Not found: Walt's deal."), "RESOURCE.MISSING"),
+    ("deal_details", reply(422, {"error": "Parameters misconfigured. opportunity_id is not a valid ID"}), None),
+    ("task_details", reply(422, {"error": "This task or emailer message has been deleted. Please refresh."}), None),
+    ("outreach_email_activities", reply(422, {"error": "Could not find message."}), None),
+    ("contact_sequence_activity", reply(404, {"error": "Contact not found"}), None),
+    ("person_details", reply(422, {"error": "Person does not exist."}), None),
+    ("person_details", reply(422, {"message": "This is obsolete data."}), None),
+    ("organization_details", reply(422, {"error": "Organization does not exist."}), None),
+    ("organization_job_postings", reply(422, {"error": "... organization_id is not a valid ID"}), None),
+    ("conversation_details", reply(404, {"error": "Conversation not found or access denied."}), None),
+    ("enrichment_results", reply(404, {"error_code": "result_pending"}), "result_pending"),
+    ("enrichment_results", reply(404, {"error_code": "request_id_unknown"}), "request_id_unknown"),
+    ("enrichment_results", reply(410, {"error_code": "request_id_expired"}), "request_id_expired"),
+    ("enrichment_results", reply(400, {"error_code": "invalid_request_id"}), "invalid_request_id"),
+]
+
+
+@pytest.mark.parametrize(("stream", "response", "code"), GONE)
+def test_what_is_gone_is_no_other_refusal(stream: str, response: requests.Response, code: str | None) -> None:
+    raised = raised_by(response, STREAMS[stream].endpoint)
+    assert isinstance(raised, GoneError)
+    assert raised.code == code
+    assert raised.doubtful is (stream == "deal_details" and response.status_code == 404)
+    assert never_arrived(raised)
+
+
+@pytest.mark.parametrize("stream", sorted({stream for stream, *_ in GONE}))
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("body", [{"error": "No route"}, "<html>", "", []], ids=str)
+def test_no_other_404_says_that_a_record_is_gone(stream: str, status: int, body: Any) -> None:
+    raised = raised_by(reply(status, body), STREAMS[stream].endpoint)
+    assert type(raised) is NotFoundError
+    assert raised.doubtful
+    assert never_arrived(raised)
+
+
 @pytest.mark.parametrize(
-    ("response", "code"),
+    ("endpoint", "response"),
     [
-        (reply(404, {"status": 404, "error": "Not Found"}), None),
-        (reply(404, {"error_code": "result_pending"}), "result_pending"),
-        (reply(404, {"error": "Conversation not found or access denied."}), None),
-        (reply(410, {"error_code": "request_id_expired"}), "request_id_expired"),
-        (reply(422, {"error": "Organization does not exist."}), None),
-        (reply(422, {"error": "Person does not exist."}), None),
-        (reply(422, {"error": "Could not find message."}), None),
-        (reply(422, {"error": "Parameters misconfigured. id is not a valid ID"}), None),
-        (reply(422, {"error": "This record has been deleted."}), None),
-        (reply(422, {"message": "Obsolete data"}), None),
+        (GET("people/{id}"), reply(404, NOWHERE)),
+        (GET("people/{id}"), reply(422, {"error": "This record has been deleted."})),
+        (POST("contacts/search"), reply(422, {"error": "A contact does not exist."})),
+        (STREAMS["contact_details"].endpoint, reply(404, {"error": "This contact has been deleted."})),
+        (STREAMS["contact_details"].endpoint, reply(422, {"error": "You are not authorized to view this page."})),
+        (STREAMS["task_details"].endpoint, reply(422, {"error": "Could not find message."})),
     ],
 )
-def test_what_is_gone_is_no_other_refusal(response: requests.Response, code: str | None) -> None:
-    with pytest.raises(GoneError) as raised:
-        raise_for_reply(response, PERSON, "api_key")
-    assert raised.value.code == code
-    assert never_arrived(raised.value)
+def test_the_words_of_one_endpoint_say_nothing_of_another(endpoint: Endpoint, response: requests.Response) -> None:
+    raised = raised_by(response, endpoint)
+    assert isinstance(raised, RequestError)
+    assert not isinstance(raised, GoneError)
+
+
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("body", [NOWHERE, "<html>"], ids=str)
+def test_an_endpoint_that_is_not_there_is_named(status: int, body: Any) -> None:
+    raised = raised_by(reply(status, body))
+    assert type(raised) is NotFoundError
+    assert str(raised) == f"Apollo does not have tasks/search ({status}): check `api_url`."
+    undocumented = raised_by(reply(status, body), GET("opportunity_pipelines", documented=False))
+    assert isinstance(undocumented, ForbiddenError)
+    assert str(undocumented).startswith(
+        f"Apollo does not have opportunity_pipelines ({status}), which it does not document"
+    )
 
 
 @pytest.mark.parametrize("body", [{"error": "Per page not supported"}, {"error": "Invalid sort criteria"}, ["credits"]])
@@ -385,13 +440,6 @@ class TestOverTheWire:
     def test_so_may_an_answer_that_breaks_off(self, answer: bytes) -> None:
         with self._server(answer) as url:
             assert not never_arrived(self._error(url))
-
-
-@pytest.mark.parametrize("body", ["", f"<html>{PRIVATE}", "Not Found"])
-def test_a_404_that_is_not_apollos_own_tells_nothing_of_a_record(body: str) -> None:
-    with pytest.raises(RequestError) as raised:
-        raise_for_reply(reply(404, body, "text/html"), PERSON, "api_key")
-    assert not isinstance(raised.value, GoneError)
 
 
 def test_a_connection_that_breaks_in_its_encryption_may_have_carried_the_request() -> None:

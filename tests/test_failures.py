@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
 from random import Random
 from types import SimpleNamespace
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
+from apollo_sandbox.app import ENDPOINTS
 from tap_apollo.api import client
 from tap_apollo.api.endpoint import Endpoint
 from tap_apollo.api.errors import MAX_TRIES, ApolloError, CredentialsError, SettingsError, SyncError, decode
 from tap_apollo.singer.conform import Conformed
+from tap_apollo.streams import STREAMS
 from tap_apollo.tap import TapApollo
 from tests.singer import config_for, sync, sync_with
 
@@ -120,6 +123,47 @@ class TestWhereAllIsRefused:
     def test_nor_if_it_is_refused_half_way(self, own: Sandbox) -> None:
         own.faults.add("status", action="contacts/search", status=403, after=1)
         assert sync(own, "contacts", max_concurrent_requests=1).error is None
+
+
+class TestAListThatIsNotThere:
+    #: A stream of each way to read a list.
+    STREAMS = ["lists", "tasks", "contacts", "accounts", "calls", "people", "user_profile"]
+
+    @pytest.mark.matrix
+    @pytest.mark.parametrize("stream", STREAMS)
+    @pytest.mark.parametrize("answer", [{"status": 404}, {"status": 410}, {"status": 404, "body": "html"}], ids=str)
+    def test_it_fails_in_one_line_and_is_read_when_it_is_back(
+        self, own: Sandbox, stream: str, answer: dict[str, Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        endpoint = STREAMS[stream].endpoint
+        settings: dict[str, Any] = {"people_searches": TestWhereAllIsRefused.SEARCHES}
+        first = sync(own, stream, **settings)
+        action = next(one.action for one in ENDPOINTS if one.path == endpoint.path and endpoint.method in one.verbs)
+        own.faults.add("status", action=action, **answer)
+        caplog.clear()
+        run = sync(own, stream, "email_accounts", state=first.state, **settings)
+        assert isinstance(run.error, SyncError)
+        assert run.records.keys() == {"email_accounts"}
+        reason = f"Apollo does not have {endpoint.path} ({answer['status']}): check `api_url`."
+        assert warnings(caplog) == [f"Stream {stream} failed: {reason} What it wrote before is valid."]
+        assert run.state["bookmarks"][stream] == first.state["bookmarks"][stream]
+        own.faults.clear()
+        assert sync(own, stream, state=run.state, **settings).error is None
+
+    @pytest.mark.parametrize("stream", ["lists", "tasks"])
+    def test_it_is_skipped_if_the_vendor_does_not_document_it(
+        self, own: Sandbox, stream: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        endpoint = dataclasses.replace(STREAMS[stream].endpoint, documented=False)
+        monkeypatch.setattr(STREAMS[stream], "endpoint", endpoint)
+        own.faults.add("status", action={"lists": "labels/index", "tasks": "tasks/search"}[stream], status=404)
+        run = sync(own, stream, "users")
+        assert run.error is None
+        assert run.records.keys() == {"users"}
+        reason = f"Apollo does not have {endpoint.path} (404), which it does not document: check `api_url`."
+        assert warnings(caplog) == [f"Stream {stream} was skipped: {reason} Or deselect the stream."]
+        assert isinstance(sync(own, stream, "users", strict=True).error, SyncError)
+        assert isinstance(sync(own, stream).error, SyncError)
 
 
 def test_an_incremental_stream_forbidden_half_way_keeps_its_bookmark(own: Sandbox) -> None:

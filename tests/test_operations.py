@@ -173,6 +173,13 @@ def failing(own: Sandbox) -> Iterator[Sync]:
         assert sync(own, "tasks").error
 
 
+def not_there(own: Sandbox) -> Iterator[Sync]:
+    own.faults.add("status", action="tasks/show", status=404)
+    run = sync(own, "task_details")
+    assert not run.state["bookmarks"].get("task_details")
+    yield run
+
+
 def older_states(own: Sandbox) -> Iterator[Sync]:
     state = sync(own, "contacts").state
     del state["bookmarks"]["contacts"]["place"]
@@ -198,6 +205,7 @@ SITUATIONS: dict[str, Situation] = {
     "A state that does not tell what was bought": ({}, unsound_purchases),
     "Apollo cannot be reached": ({}, unreachable),
     "A stream fails for good": ({}, failing),
+    "An endpoint is not there": ({}, not_there),
     "Upgrades": ({}, older_states),
 }
 

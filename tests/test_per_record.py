@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from apollo_sandbox import Sandbox, Settings
+from apollo_sandbox import Sandbox, Settings, errors, pipeline
 from apollo_sandbox.app import ENDPOINTS
 from apollo_sandbox.ids import Kind
+from apollo_sandbox.replies import Reply
 from apollo_sandbox.rows import companies, deals, emails, persons
 from tap_apollo.api.client import Client
 from tap_apollo.api.errors import MAX_TRIES, ApolloError, SyncError
@@ -870,6 +871,124 @@ def test_a_batch_that_holds_one_that_vanished_is_asked_for_one_by_one(tiny: Sand
     assert run.error is None
     assert sorted(keys(stream, run)) == sorted(keys(stream, whole))
     assert requests(tiny, stream) == 2 * before + (10 if stream == "outreach_email_contents" else 14)
+
+
+# Endpoints that are not there
+
+#: How an endpoint answers that is not there.
+NOT_THERE: list[dict[str, Any]] = [{"status": 404}, {"status": 410}, {"status": 404, "body": "html"}]
+
+
+@pytest.mark.matrix
+@every_stream
+@pytest.mark.parametrize("answer", NOT_THERE, ids=str)
+def test_an_endpoint_that_is_not_there_fails_the_stream_and_is_read_when_it_is_back(
+    tiny: Sandbox, stream: str, answer: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny.faults.add("status", action=CASES[stream].action, **answer)
+    run = read(tiny, stream, "users")
+    assert isinstance(run.error, SyncError)
+    assert run.records.keys() == {"users"}
+    path, status = STREAMS[stream].endpoint.path, answer["status"]
+    lines = [record.getMessage() for record in caplog.records if record.levelname in {"WARNING", "ERROR"}]
+    reason = f"Apollo does not have {path} ({status}): check `api_url`."
+    assert lines == [f"Stream {stream} failed: {reason} What it wrote before is valid."]
+    assert requests(tiny, stream) == (2 if CASES[stream].batch == 1 else 3)
+    assert not run.state["bookmarks"].get(stream)
+
+    tiny.faults.clear()
+    again = read(tiny, stream, state=run.state)
+    assert again.error is None
+    assert sorted(keys(stream, again)) == sorted(CASES[stream].rows(tiny.world))
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("words", ["Not Found", "Something went wrong."])
+@every_stream
+def test_one_that_goes_after_a_while_loses_nothing(
+    tiny: Sandbox, stream: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deal that is not there is told in the words of an endpoint that is not."""
+    monkeypatch.setitem(pipeline._INSTEAD, "status", lambda fault: Reply({"error": words}, fault.status))
+    before = read(tiny, stream, max_pages={stream: 1})
+    tiny.faults.add("status", action=CASES[stream].action, status=404, after=1)
+    run = read(tiny, stream, state=before.state)
+    assert isinstance(run.error, SyncError)
+    tiny.faults.clear()
+    again = read(tiny, stream, state=run.state)
+    assert again.error is None
+    assert {*keys(stream, before, run, again)} == {*CASES[stream].rows(tiny.world)}
+
+
+@pytest.mark.parametrize("words", ["Not Found", "No such page."])
+@pytest.mark.parametrize("stream", [name for name in ONE_BY_ONE if name != "deal_details"])
+def test_an_answer_that_does_not_come_once_is_asked_for_again(
+    tiny: Sandbox, stream: str, words: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(pipeline._INSTEAD, "status", lambda fault: Reply({"error": words}, fault.status))
+    tiny.faults.add("status", action=CASES[stream].action, status=404, times=1)
+    run = read(tiny, stream)
+    assert isinstance(run.error, SyncError)
+    assert not said(caplog, " any more")
+    again = read(tiny, stream, state=run.state)
+    assert again.error is None
+    assert {*keys(stream, run, again)} == {*CASES[stream].rows(tiny.world)}
+
+
+def test_a_deal_is_gone_if_another_is_there(
+    own: Sandbox, asked: Asked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(pipeline._INSTEAD, "status", lambda fault: Reply(errors.not_found().body, fault.status))
+    own.faults.add("status", action="opportunities/show", status=404, times=1)
+    run = read(own, "deal_details", strict=True)
+    assert run.error is None
+    assert said(caplog, "Apollo does not have 1 record of deals any more.")
+    times = collections.Counter(asked.take("deal_details"))
+    assert sorted(times.values()) == [*[1] * 15, 2]
+    assert not read(own, "deal_details", state=run.state).records["deal_details"]
+    assert not asked
+
+
+def test_the_only_deal_is_asked_about_again_as_no_other_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(pipeline._INSTEAD, "status", lambda fault: Reply(errors.not_found().body, fault.status))
+    with apollo(**{**TINY, "deals": 1}) as sandbox:
+        sandbox.faults.add("status", action="opportunities/show", status=404, times=1)
+        run = read(sandbox, "deal_details")
+        assert isinstance(run.error, SyncError)
+        assert len(read(sandbox, "deal_details", state=run.state).records["deal_details"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "gone"),
+    [({"kind": "status", "status": 422}, 1), ({"kind": "status", "status": 500}, 0), ({"kind": "error_in_200"}, 0)],
+    ids=str,
+)
+def test_what_another_answers_tells_whether_a_deal_is_gone(
+    tiny: Sandbox, fault: dict[str, Any], gone: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Any answer of Apollo's own is one of an endpoint that is there; what is none leaves it open."""
+    monkeypatch.setattr(Client, "max_tries", 1)
+    monkeypatch.setitem(pipeline._INSTEAD, "status", lambda fault: Reply({"error": "Not Found"}, fault.status))
+    tiny.faults.add("status", action="opportunities/show", status=404, times=1)
+    tiny.faults.add(action="opportunities/show", times=1, **fault)
+    run = read(tiny, "deal_details")
+    assert (run.error is None) == bool(gone)
+    assert bool(said(caplog, "Apollo does not have 1 record of deals any more.")) == bool(gone)
+    assert len(read(tiny, "deal_details", state=run.state).records["deal_details"]) == 1 - gone
+
+
+@pytest.mark.parametrize("stream", ["task_details", "notes"])
+def test_one_that_the_vendor_does_not_document_is_skipped_if_it_is_not_there(
+    tiny: Sandbox, stream: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = dataclasses.replace(STREAMS[stream].endpoint, documented=False)
+    monkeypatch.setattr(STREAMS[stream], "endpoint", endpoint)
+    tiny.faults.add("status", action=CASES[stream].action, status=404)
+    run = read(tiny, stream, "users")
+    assert run.error is None
+    reason = f"Apollo does not have {endpoint.path} (404), which it does not document: check `api_url`."
+    assert said(caplog, "was skipped") == [f"Stream {stream} was skipped: {reason} Or deselect the stream."]
+    assert isinstance(read(tiny, stream, "users", strict=True).error, SyncError)
 
 
 # Scopes

@@ -88,6 +88,8 @@ class Endpoint:
         keys: What tells the rows of a list apart.
         read: Turns a reply into rows, where that takes more than ``rows``.
         documented: Whether the vendor's reference has it.
+        gone: How Apollo says that it does not have a record, or has it no more: per status, words of the text, in lower
+            case, or codes. Nothing else counts as that.
         area: What the name of the scope begins with, where scopes are named after the path and an area of the app.
     """
 
@@ -105,6 +107,7 @@ class Endpoint:
     keys: tuple[str, ...] = ("id",)
     read: Callable[[Any], list[Record]] | None = None
     documented: bool = True
+    gone: Mapping[int, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     area: str = ""
 
     def __post_init__(self) -> None:

@@ -56,17 +56,25 @@ class RedirectError(RequestError):
     """Another host is named, and not asked: the key must not travel."""
 
 
-class GoneError(RequestError):
-    """Apollo does not have the record that the request names, or has it no more.
+class NotFoundError(RequestError):
+    """What was asked for is not there: the endpoint, or an answer that may come another time.
 
     Attributes:
-        code: Apollo's code for it, if it gives one.
+        status: The status of the reply.
+        code: Apollo's code, if it gives one.
+        doubtful: Whether Apollo says the same of an endpoint that is not there.
     """
 
-    def __init__(self, message: str, code: str | None = None) -> None:
-        """Take the line for the user, and the code."""
+    def __init__(self, message: str, status: int = 404, code: str | None = None, *, doubtful: bool = True) -> None:
+        """Take the line for the user, and what the reply tells."""
         super().__init__(message)
+        self.status = status
         self.code = code
+        self.doubtful = doubtful
+
+
+class GoneError(NotFoundError):
+    """Apollo does not have the record that is asked for, or has it no more, in words that are documented for that."""
 
 
 class UnknownReplyError(ApolloError):
@@ -140,7 +148,8 @@ def raise_for_reply(response: requests.Response, endpoint: Endpoint, credential:
         ForbiddenError: 403 from Apollo itself, or its twin, a 422 with code API_INACCESSIBLE.
         RateLimitedError: 429.
         TransientError: 5xx, an HTML page from the proxy, a body that is not JSON or is an error in spite of its status.
-        GoneError: 404, 410, or a 422 that says the record is not there.
+        GoneError: The record is not there, in words that the endpoint declares.
+        NotFoundError: Any other 404 or 410.
         RequestError: Any other refusal; of redirects, RedirectError.
     """
     status, path = response.status_code, endpoint.path
@@ -170,19 +179,32 @@ def raise_for_reply(response: requests.Response, endpoint: Endpoint, credential:
 def _refused(said: _Refusal, status: int, named: str, endpoint: Endpoint, credential: str) -> ApolloError:
     """Return the error of a request that Apollo would refuse again."""
     path = endpoint.path
-    if said.is_for_the_plan or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return ForbiddenError(f"the team's Apollo plan does not include {path} ({named}): upgrade it.")
-    if "credits" in said.text and not said.tells_by_code:  # older replies have no code: the word is all there is
+    by_plan = said.is_for_the_plan
+    if "credits" in said.text and not (by_plan or said.tells_by_code):  # older replies have no code, only the word
         return OutOfCreditsError(_NO_CREDITS.format(path=path, named=named))
-    if status == HTTPStatus.FORBIDDEN or said.is_for_access_by_its_code:
+    if by_plan or status == HTTPStatus.FORBIDDEN or said.is_for_access_by_its_code:
         return ForbiddenError(_why_forbidden(said, f"{path} ({named})", endpoint.remedy(credential)))
     if status < HTTPStatus.BAD_REQUEST:
         return RedirectError(f"{path} answers with a redirect ({status}), which is not followed: check `api_url`.")
-    hint = ": check `api_url`" if status == HTTPStatus.NOT_FOUND and "{" not in path else ""
-    named_nothing = said.is_apollos and status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}  # not a page of the proxy's
-    if named_nothing or said.code == "invalid_request_id" or any(words in said.text for words in _GONE):
-        return GoneError(f"Apollo does not have what {path} was asked for ({status}){hint}.", said.code or None)
-    return RequestError(f"Apollo refuses the request to {path} ({named}){_why(said.text) or hint}.")
+    missing = f"Apollo does not have what {path} was asked for ({named})."
+    if words := [one for one in endpoint.gone.get(status, ()) if one in said.text or one == said.code]:
+        return GoneError(missing, status, said.code or None, doubtful=_NOWHERE in words)
+    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
+        return NotFoundError(missing, status) if "{id}" in path else not_there(endpoint, status)
+    return RequestError(f"Apollo refuses the request to {path} ({named}){_why(said.text)}.")
+
+
+#: What Apollo says of a path that it does not have, and of a deal.
+_NOWHERE = "not found"
+
+
+def not_there(endpoint: Endpoint, status: int) -> ApolloError:
+    """Return the error of an endpoint that is not there; one that the vendor does not document may well be missing."""
+    if endpoint.documented:
+        return NotFoundError(f"Apollo does not have {endpoint.path} ({status}): check `api_url`.", status)
+    return ForbiddenError(
+        f"Apollo does not have {endpoint.path} ({status}), which it does not document: check `api_url`."
+    )
 
 
 _NO_CREDITS = (
@@ -192,6 +214,8 @@ _NO_CREDITS = (
 
 def _why_forbidden(said: _Refusal, what: str, remedy: str) -> str:
     """Return why credentials may not read an endpoint, as far as Apollo says it, and what to do."""
+    if said.is_for_the_plan:
+        return f"the team's Apollo plan does not include {what}: upgrade it."
     if said.reason:
         return f"Apollo refuses {what}: {said.reason}."
     if said.is_for_a_scope:
@@ -229,12 +253,10 @@ class _Refusal:
     Attributes:
         codes: Its codes, the most telling first.
         text: Its words, in lower case: to tell refusals apart, never to be shown.
-        is_apollos: Whether it is an object, as all that Apollo itself refuses in JSON.
     """
 
     codes: tuple[str, ...]
     text: str
-    is_apollos: bool
 
     @classmethod
     def of(cls, response: requests.Response) -> _Refusal:
@@ -246,7 +268,7 @@ class _Refusal:
         words = (*(reply.get(name) for name in ("error", "message", "error_message")), details.get("message"))
         plain = response.text if "text/plain" in response.headers.get("content-type", "") else ""
         text = " ".join([plain, *(f"{one}" for one in words if one)])
-        return cls(tuple(f"{one}" for one in codes if one), text.lower(), bool(reply))
+        return cls(tuple(f"{one}" for one in codes if one), text.strip().lower())
 
     @property
     def code(self) -> str:
@@ -300,10 +322,6 @@ class _Refusal:
     def reason(self) -> str:
         """The reason that no scope would change, and what to do; empty if that is not known."""
         return next((text for words, text in _REASONS.items() if re.search(words, self._words)), "")
-
-
-#: What Apollo says, as a 422, of a record that is not there (vendor's reference, per endpoint).
-_GONE = ("does not exist", "has been deleted", "obsolete data", "is not a valid id", "could not find")
 
 
 def never_arrived(error: BaseException) -> bool:

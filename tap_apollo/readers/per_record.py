@@ -16,7 +16,14 @@ from singer_sdk.exceptions import RetriableAPIError
 from typing_extensions import override
 
 from tap_apollo import schemas
-from tap_apollo.api.errors import GoneError, RedirectError, RequestError, UnknownReplyError
+from tap_apollo.api.errors import (
+    GoneError,
+    NotFoundError,
+    RedirectError,
+    RequestError,
+    UnknownReplyError,
+    not_there,
+)
 from tap_apollo.paging import ListWalk, digest
 from tap_apollo.readers.io import name_of
 from tap_apollo.readers.lists import as_walked
@@ -231,6 +238,8 @@ class _Asking:
         self._failed = io.tolerance.failed
         self._asked = Asked(place, parent)
         self._key = reader.keys(parent)
+        self._listed: list[Record] = []
+        self._answered: Record | None = None
         self.limited = False
 
     @property
@@ -271,6 +280,7 @@ class _Asking:
             wanted: Records by the keys that they are remembered by.
         """
         io, batch = self._io, self._reader.batch_of(self._parent)
+        self._listed = [*wanted.values()]
         todo = [key for key in wanted if key not in self._asked]
         covered_by_state = io.requests
         for start in range(0, len(todo), batch):
@@ -295,7 +305,8 @@ class _Asking:
         """Return the rows about some records; those that have vanished, or cannot be read, are counted.
 
         Raises:
-            ApolloError, RetriableAPIError: Several in a row cannot be read; other errors as those of ``StreamIO.ask``.
+            ApolloError, RetriableAPIError: Several in a row cannot be read, or the endpoint is not there; other errors
+                as those of ``StreamIO.ask``.
         """
         tolerance = self._io.tolerance
         try:
@@ -305,13 +316,39 @@ class _Asking:
         except (RequestError, RetriableAPIError, UnknownReplyError) as error:
             if len(records) > 1:
                 return [row for record in records for row in self._about([record])]
-            if isinstance(error, GoneError):
+            doubted = isinstance(error, NotFoundError) and error.doubtful
+            known = not doubted or self._is_there(records[0])
+            if isinstance(error, GoneError) and known:
                 tolerance.note_gone()
             else:
                 tolerance.note_failed(error)
             return []
+        self._answered = records[0]
         tolerance.note_read()
         return rows
+
+    def _is_there(self, missing: Record) -> bool:
+        """Whether the endpoint is there, which its answer about another record tells; False if that is not known.
+
+        Args:
+            missing: The record that it was asked about.
+
+        Raises:
+            ApolloError: It has no answer about either: it is not there.
+        """
+        others = [self._answered] if self._answered else [one for one in self._listed if one is not missing]
+        for other in others[:1]:
+            try:
+                self._reader.ask(self._io, [other], self._parent)
+            except NotFoundError as error:
+                if error.doubtful:
+                    raise not_there(self._io.endpoint, error.status) from error
+            except (RedirectError, RetriableAPIError):
+                return False
+            except (RequestError, UnknownReplyError):
+                return True
+            return True
+        return False
 
 
 def _reaches_covered_ground(walked: Pass, records: list[Record]) -> bool:

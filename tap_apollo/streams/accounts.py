@@ -35,6 +35,11 @@ class AccountDetails(ApolloStream):
     """Accounts as their own endpoint shows them."""
 
     name = "account_details"
-    endpoint = GET("accounts/{id}", rows="account", oauth="account_read")
+    endpoint = GET(
+        "accounts/{id}",
+        rows="account",
+        oauth="account_read",
+        gone={422: ("is not a valid id", "has been deleted")},  # the latter is measured
+    )
     reads = PerRecord(Accounts)
     conform = FieldsByLabel(CustomFields, "account")

@@ -40,11 +40,20 @@ class Contacts(ApolloStream):
     conform = FieldsByLabel(CustomFields, "contact")
 
 
+#: What Apollo says of a contact that is not there.
+NO_CONTACT = {422: ("does not exist", "has been deleted")}
+
+
 class ContactDetails(ApolloStream):
     """Contacts as their own endpoint shows them."""
 
     name = "contact_details"
-    endpoint = GET("contacts/{id}", rows="contact", oauth="contact_read")
+    endpoint = GET(
+        "contacts/{id}",
+        rows="contact",
+        oauth="contact_read",
+        gone=NO_CONTACT,
+    )
     reads = PerRecord(Contacts)
     conform = FieldsByLabel(CustomFields, "contact")
 
@@ -64,6 +73,7 @@ class ContactDeals(ApolloStream):
         rows="opportunities",
         scope="deals/api/v1/opportunities/search",
         oauth=None,  # measured by others; the vendor's reference names opportunities_list
+        gone=NO_CONTACT,  # for which no words are documented: those of contacts/{id}
     )
     primary_keys = ("contact_id", "id")
     reads = PerRecord(Contacts, ask=deals_of)

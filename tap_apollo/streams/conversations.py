@@ -68,7 +68,7 @@ class ConversationDetails(ApolloStream):
     """Conversations with their transcripts; one without insights is free, and asked for again while it is recent."""
 
     name = "conversation_details"
-    endpoint = GET("conversations/{id}", oauth="conversations_show")
+    endpoint = GET("conversations/{id}", oauth="conversations_show", gone={404: ("conversation not found",)})
     reads = Purchase(
         Price(
             1,

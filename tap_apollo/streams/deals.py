@@ -50,7 +50,13 @@ class DealDetails(ApolloStream):
     """Deals as their own endpoint shows them."""
 
     name = "deal_details"
-    endpoint = GET("opportunities/{id}", rows="opportunity", area="deals/", oauth="opportunity_read")
+    endpoint = GET(
+        "opportunities/{id}",
+        rows="opportunity",
+        area="deals/",
+        oauth="opportunity_read",
+        gone={404: ("not found",), 422: ("is not a valid id",)},
+    )
     reads = PerRecord(Deals)
     conform = DEAL
 

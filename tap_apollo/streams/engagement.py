@@ -54,7 +54,13 @@ class OutreachEmailActivities(ApolloStream):
     """What became of each e-mail; opens and clicks do not show in the list of e-mails."""
 
     name = "outreach_email_activities"
-    endpoint = GET("emailer_messages/{id}/activities", rows="activities", scope=None, oauth=None)
+    endpoint = GET(
+        "emailer_messages/{id}/activities",
+        rows="activities",
+        scope=None,
+        oauth=None,
+        gone={422: ("could not find message",)},
+    )
     reads = PerRecord(OutreachEmails, ask=activities_of)
 
 
@@ -88,7 +94,7 @@ class TaskDetails(ApolloStream):
     """Tasks as their own endpoint shows them."""
 
     name = "task_details"
-    endpoint = GET("tasks/{id}", rows="task", oauth="tasks_list")
+    endpoint = GET("tasks/{id}", rows="task", oauth="tasks_list", gone={422: ("has been deleted",)})
     reads = PerRecord(Tasks)
 
 

@@ -303,6 +303,14 @@ class EnrichmentResults(ApolloStream):
     """Phone numbers and waterfall results, which Apollo has ready some time after people_enrichment; free."""
 
     name = "enrichment_results"
-    endpoint = GET("webhook_result/{id}", oauth="webhook_result_read")
+    endpoint = GET(
+        "webhook_result/{id}",
+        oauth="webhook_result_read",
+        gone={
+            400: ("invalid_request_id",),
+            404: ("result_pending", "request_id_unknown"),
+            410: ("request_id_expired",),
+        },
+    )
     primary_keys = ("request_id",)
     reads = PendingResults()

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 #: Where an export can be downloaded once it is ready.
 FIND_EXPORT = GET(
-    "conversations/export/{id}", scope="api/v1/conversations/find_export", oauth="conversations_find_export"
+    "conversations/export/{id}",
+    scope="api/v1/conversations/find_export",
+    oauth="conversations_find_export",
+    gone={404: ("export not found",)},
 )
 
 

@@ -209,7 +209,12 @@ class OrganizationDetails(ApolloStream):
     """Companies in full."""
 
     name = "organization_details"
-    endpoint = GET("organizations/{id}", rows="organization", oauth="organization_read")
+    endpoint = GET(
+        "organizations/{id}",
+        rows="organization",
+        oauth="organization_read",
+        gone={422: ("is not a valid id", "does not exist")},
+    )
     reads = Purchase(
         Price(1, "organization", free="a company that Apollo does not know", sure="documented and measured"),
         Companies(),
@@ -231,6 +236,7 @@ class OrganizationJobPostings(ApolloStream):
     endpoint = GET(
         "organizations/{id}/job_postings",
         rows="organization_job_postings",
+        gone={422: ("is not a valid id",)},
         oauth="organizations_job_posting",
         parameters={"page": 1, "per_page": 10_000},
     )
@@ -375,7 +381,12 @@ class PersonDetails(ApolloStream):
     """People in full, without their addresses: those in `person_ids`, or those that people finds."""
 
     name = "person_details"
-    endpoint = GET("people/{id}", rows="person", oauth="person_read")
+    endpoint = GET(
+        "people/{id}",
+        rows="person",
+        oauth="person_read",
+        gone={422: ("does not exist", "obsolete data")},
+    )
     reads = Purchase(
         Price(1, "person", free="a person whom Apollo does not know", sure="documented and measured"), Persons()
     )

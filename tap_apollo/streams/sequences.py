@@ -95,7 +95,12 @@ class ContactSequenceActivity(ApolloStream):
     """What happened to contacts in sequences, of which Apollo shows the latest 50 events at once."""
 
     name = "contact_sequence_activity"
-    endpoint = POST("emailer_campaigns/activity_feed", rows="events", oauth="emailer_campaigns_activity_feed")
+    endpoint = POST(
+        "emailer_campaigns/activity_feed",
+        rows="events",
+        oauth="emailer_campaigns_activity_feed",
+        gone={404: ("contact not found",)},
+    )
     reads = PerRecord(Contacts, ask=events_of, about=is_in_a_sequence)
 
 
