@@ -100,6 +100,48 @@ def test_a_value_of_another_type_is_null_and_said_and_one_of_no_field_is_left_ou
     assert labels.warnings() == []
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None,
+        "text",
+        {},
+        {"modality": "contact", "name": "No id", "type": "string"},
+        {**field(2, "Bad"), "id": None},
+        {**field(2, "Bad"), "id": {"of": "it"}},
+    ],
+    ids=str,
+)
+def test_a_definition_that_cannot_be_used_costs_no_other(bad: Any) -> None:
+    labels = CustomFieldLabels([field(1, "Score", "number"), bad], "contact")
+    assert labels.properties.keys() == {"score"}
+    assert labels.resolve({f"{1:024x}": 3}) == {"score": 3}
+
+
+def test_whatever_a_definition_says_a_field_with_an_id_has_a_name() -> None:
+    odd: list[Any] = [None, 7, [], {}, ["a"], {"a": 1}]
+    fields: list[dict[str, Any]] = [
+        {"id": number, "name": value, "type": value, "modality": "contact", "picklist_values": value}
+        for number, value in enumerate(odd)
+    ]
+    labels = CustomFieldLabels(fields, "contact")
+    assert labels.properties.keys() == {f"field_{number}" for number in range(len(odd))}
+    assert labels.resolve({f"{number}": "x" for number in range(len(odd))}) == dict.fromkeys(labels.properties, "x")
+
+
+def test_an_option_that_cannot_be_used_costs_no_other() -> None:
+    options = [{"id": "a", "name": "A"}, None, "text", {"name": "No id"}, {"id": "b"}, {"id": 7, "name": "Seven"}]
+    labels = CustomFieldLabels([{**field(1, "Tier", "picklist"), "picklist_values": options}], "contact")
+    assert labels.resolve({f"{1:024x}": ["a", "b", "7", "c"]}) == {"tier": ["A", "b", "Seven", "c"]}
+
+
+def test_a_field_may_be_named_with_its_modality() -> None:
+    labels = CustomFieldLabels([field(1, "Score", "number"), field(2, "Tier")], "contact")
+    assert labels.resolve({f"contact.{1:024x}": 3, f"{2:024x}": "a"}) == {"score": 3, "tier": "a"}
+    assert labels.resolve({f"{1:024x}": 4, f"contact.{1:024x}": 3}) == {"score": 4}
+    assert labels.resolve({"contact.unknown": 3, "": 1, ".": 2}) == {}
+
+
 def test_they_come_by_name_typed_and_with_the_options_named(whole: Sync) -> None:
     fields = {field["id"]: field for field in whole.records["custom_fields"]}
     seen = set()

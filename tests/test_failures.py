@@ -293,15 +293,31 @@ class TestCustomFieldDefinitions:
         assert not any(record.get("custom_fields") for record in run.records["contacts"])
         assert any("`custom_fields` is null" in line for line in warnings(caplog))
 
-    def test_failing_they_fail_the_stream_before_a_record_goes_out_without(self, own: Sandbox) -> None:
-        own.faults.add("status", action="typed_custom_fields/index", status=500)
-        run = sync(own, "contacts", "users")
-        assert isinstance(run.error, SyncError)
-        assert run.records["users"]
-        assert not any(record["typed_custom_fields"] for record in run.records["contacts"])
-        own.faults.clear()
-        again = sync(own, "contacts", state=run.state)
-        assert {*own.world.contacts.ids} == {*again.ids("contacts")}
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [
+            ({"kind": "status", "status": 404}, "Apollo"),
+            ({"kind": "status", "status": 410}, "Apollo"),
+            ({"kind": "status", "status": 422}, "Apollo refuses the request to typed_custom_fields (422"),
+            ({"kind": "status", "status": 500}, "cannot be read: server error (500)"),
+            ({"kind": "html"}, "the reply is not JSON"),
+            ({"kind": "reset"}, "the connection broke"),
+        ],
+        ids=str,
+    )
+    def test_failing_they_leave_custom_fields_null_and_say_why(
+        self, own: Sandbox, caplog: pytest.LogCaptureFixture, fault: dict[str, Any], reason: str
+    ) -> None:
+        own.faults.add(action="typed_custom_fields/index", **fault)
+        run = sync(own, "contacts", strict=True)
+        assert run.error is None
+        assert {*own.world.contacts.ids} == {*run.ids("contacts")}
+        assert any(record["typed_custom_fields"] for record in run.records["contacts"])
+        assert not any(record.get("custom_fields") for record in run.records["contacts"])
+        (line,) = [line for line in warnings(caplog) if "`custom_fields` is null" in line]
+        assert reason in line
+        assert line.endswith("Run again, or set `custom_fields` to raw to do without.")
+        assert not any("contacts/search" in line for line in warnings(caplog))
 
 
 def test_a_failure_on_the_last_page_does_not_move_the_bookmark_past_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     Upset = Callable[[str, Callable[[Any], object]], None]
 
 
+#: A change to null; None: the change was made in place.
+Null = object()
+
+
 @pytest.fixture(scope="module")
 def small() -> Iterator[Sandbox]:
     """A sandbox whose lists fit on a page, as no row may hide behind another page."""
@@ -43,7 +47,7 @@ def upset(monkeypatch: pytest.MonkeyPatch) -> Upset:
             if urlsplit(str(request.url)).path.endswith(f"/{path}") and response.ok:
                 reply = json.loads(response.content)
                 new = change(reply)
-                response._content = json.dumps(reply if new is None else new).encode()
+                response._content = json.dumps(None if new is Null else reply if new is None else new).encode()
             return response
 
         monkeypatch.setattr(Client, "_send", changed)
@@ -265,6 +269,40 @@ class TestRows:
         assert run.error is None
         assert {*run.ids("analytics_reports")} == {*before.ids("analytics_reports")}
         assert "Stream analytics_reports is incomplete: 1 row without a usable `id` was left out." in warnings(caplog)
+
+
+class TestDefinitions:
+    """What is wrong with the definitions of custom fields costs no record."""
+
+    @pytest.mark.parametrize("reply", [{}, None, [], {"typed_custom_fields": None}, "text"], ids=repr)
+    def test_a_reply_of_another_form_leaves_custom_fields_null_and_is_named(
+        self, small: Sandbox, upset: Upset, caplog: pytest.LogCaptureFixture, reply: Any
+    ) -> None:
+        upset("typed_custom_fields", lambda _: Null if reply is None else reply)
+        run = sync(small, "contacts", "deals", strict=True)
+        assert run.error is None
+        for stream in ("contacts", "deals"):
+            assert run.records[stream]
+            assert not any(row.get("custom_fields") for row in run.records[stream])
+            assert any(row["typed_custom_fields"] for row in run.records[stream])
+            (line,) = [line for line in warnings(caplog) if line.startswith(f"{stream}: ")]
+            assert re.fullmatch(
+                rf"{stream}: `custom_fields` is null: typed_custom_fields gave a reply of an unknown form \(\w+\)\. "
+                r"Run again, or set `custom_fields` to raw to do without\.",
+                line,
+            )
+
+    def test_one_without_an_id_costs_its_own_column_only(
+        self, small: Sandbox, upset: Upset, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        before = sync(small, "contacts")
+        upset("typed_custom_fields", lambda reply: reply["typed_custom_fields"].append({"modality": "contact"}))
+        run = sync(small, "contacts", strict=True)
+        assert run.error is None
+        assert run.records["contacts"] == before.records["contacts"]
+        assert warnings(caplog) == [
+            "contacts: of custom_fields, which it needs, 1 row without a usable `id` was left out."
+        ]
 
 
 def test_an_odd_time_in_an_old_row_costs_nothing_in_two_nights(upset: Upset, caplog: pytest.LogCaptureFixture) -> None:

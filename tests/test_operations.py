@@ -193,7 +193,10 @@ SITUATIONS: dict[str, Situation] = {
     "401: the credentials are not accepted": ({}, rejected),
     "403: a scope is missing": ({"forbid": ("tasks/search",)}, skipped),
     "403: everything is refused": ({"forbid": ("tasks/search", "users/search")}, all_refused),
-    "403: no access to custom fields": ({"forbid": ("typed_custom_fields/index",)}, without_custom_fields),
+    "The definitions of custom fields cannot be read": (
+        {"forbid": ("typed_custom_fields/index",)},
+        without_custom_fields,
+    ),
     "403: the plan does not include it": ({"plan": "free", "paid_only": ("tasks/search",)}, skipped),
     "A wait that is too long": ({"limit": ("contacts/search=200/2/0",)}, waiting),
     "429, again and again": ({}, always_refused),

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from tap_apollo.api.errors import ForbiddenError
+from tap_apollo.api.client import UNREADABLE
+from tap_apollo.api.endpoint import missing
+from tap_apollo.api.errors import CredentialsError
 from tap_apollo.singer.conform import Conform, Conformed, RecordConformer
 
 if TYPE_CHECKING:
@@ -40,24 +42,25 @@ class CustomFieldLabels:
     """
 
     def __init__(self, definitions: Iterable[Mapping[str, Any]], modality: str) -> None:
-        """Index the definitions of a modality.
+        """Index the definitions of a modality; of one that cannot be used, only what is missing is without a name.
 
         Args:
             definitions: Rows of the endpoint ``typed_custom_fields``.
             modality: The modality to keep.
         """
-        fields = [field for field in definitions if field.get("modality") == modality]
+        fields = [one for one in definitions if missing(one, ("id",)) is None and one.get("modality") == modality]
         self._names = names(fields)
-        options = (option for field in fields for option in field.get("picklist_values") or ())
-        self._options = {option["id"]: option.get("name") or option["id"] for option in options}
-        types = {field["id"]: _TYPES.get(field.get("type") or "", _TEXT) for field in fields}
+        options = [field.get("picklist_values") for field in fields]
+        chosen = [one for some in options if isinstance(some, list) for one in some if missing(one, ("id",)) is None]
+        self._options = {option["id"]: _label_of(option) or option["id"] for option in chosen}
+        types = {field["id"]: _TYPES.get(f"{field.get('type')}", _TEXT) for field in fields}
         columns = {name: types[field] for field, name in self._names.items()}
         self._conform = RecordConformer({"properties": {"custom_fields": {"type": "object", "properties": columns}}})
         self.properties = {
             self._names[field["id"]]: {
                 **types[field["id"]],
-                "title": field.get("name") or field["id"],
-                "description": f"Custom field {field.get('name') or ''!r} ({field.get('type')}, id {field['id']}).",
+                "title": _label_of(field) or field["id"],
+                "description": f"Custom field {_label_of(field)!r} ({field.get('type')}, id {field['id']}).",
             }
             for field in fields
         }
@@ -65,9 +68,11 @@ class CustomFieldLabels:
     def resolve(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return custom field values by name, typed, with the chosen options of a picklist by name.
 
-        A value whose field is not defined is left to ``typed_custom_fields``.
+        A value whose field is not defined is left to ``typed_custom_fields``. A field may be named with its modality:
+        ``contact.<id>``.
         """
-        known = {self._names[field]: value for field, value in values.items() if field in self._names}
+        by_id = {**{field.rpartition(".")[2]: value for field, value in values.items()}, **values}
+        known = {self._names[field]: value for field, value in by_id.items() if field in self._names}
         typed = self._conform({"custom_fields": known})["custom_fields"]
         return {name: self._named(value) for name, value in typed.items()}
 
@@ -81,6 +86,12 @@ class CustomFieldLabels:
         return [self._options.get(item, item) if isinstance(item, str) else item for item in value]
 
 
+def _label_of(definition: Mapping[str, Any]) -> str:
+    """Return how people call a field or an option; empty if they do not."""
+    name = definition.get("name")
+    return name if isinstance(name, str) else ""
+
+
 def names(fields: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return a name for each field by its id: its label in lower case, as far as a column can bear it.
 
@@ -89,7 +100,7 @@ def names(fields: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """
     named: dict[str, str] = {}
     for field in sorted(fields, key=lambda field: str(field["id"])):
-        label = re.sub(r"\W+", "_", f"{field.get('name') or ''}".lower()).strip("_")
+        label = re.sub(r"\W+", "_", _label_of(field).lower()).strip("_")
         name = _cut(f"field_{label}" if not label or label[0].isdigit() else label, LONGEST)
         if name in named.values() or name == "field":
             end = f"_{field['id']}"
@@ -139,7 +150,7 @@ class _WithCustomFields(Conformed):
         self._modality = conform.modality
         self._stream = stream
         self._read = False
-        self._labels: CustomFieldLabels | None = None  # None where they may not be read
+        self._labels: CustomFieldLabels | None = None  # None where they cannot be read
 
     @functools.cached_property
     def _wanted(self) -> bool:
@@ -170,19 +181,23 @@ class _WithCustomFields(Conformed):
         return [*super().warnings(), *(self._labels.warnings() if self._labels else ())]
 
     def _known(self) -> CustomFieldLabels | None:
-        """Return the names of the custom fields, or None where they may not be read, which is said."""
+        """Return the names of the custom fields, or None where they cannot be read, which is said."""
         if not self._read:
             self._labels, self._read = self._from_apollo(), True
         return self._labels
 
     def _from_apollo(self) -> CustomFieldLabels | None:
+        """Read the definitions: where they cannot be read, the rows are worth having without them.
+
+        Raises:
+            ApolloError: No stream can be read; or what cannot be read, to discovery.
+        """
+        services = self._stream.services
         try:
-            definitions = self._stream.io().lookup(self._definitions)
-            with self._definitions.endpoint.parsing():
-                return CustomFieldLabels(definitions, self._modality)
-        except ForbiddenError as error:
-            hint = "set `custom_fields` to raw to do without"
-            self._stream.logger.warning(
-                "%s: `custom_fields` is null: %s Or %s.", self._stream.name, error.message, hint
-            )
+            return CustomFieldLabels(self._stream.io().lookup(self._definitions), self._modality)
+        except UNREADABLE as error:
+            if services.discovering or services.report.fatal or isinstance(error, CredentialsError):
+                raise
+            text = "%s: `custom_fields` is null: %s Run again, or set `custom_fields` to raw to do without."
+            self._stream.logger.warning(text, self._stream.name, services.client.why(error))
             return None
