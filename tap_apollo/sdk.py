@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import Stream, Tap
 from singer_sdk.exceptions import MappingError
@@ -111,6 +111,12 @@ def add_properties(stream: ApolloStream, columns: Mapping[str, Any]) -> None:
         entry.schema = Schema.from_dict(merged(entry.schema.to_dict(), added))
 
 
+def keep_keys(stream: ApolloStream) -> None:
+    """Let the keys be those of the declaration; the SDK takes them from the catalog, which may be an older one."""
+    declared: Any = type(stream)
+    cast("Any", stream).primary_keys, stream.replication_key = declared.primary_keys, declared.replication_key
+
+
 def tell_mapper(stream: Stream) -> None:
     """Tell the stream maps of a schema that has changed since they were made."""
     tap = stream._tap  # noqa: SLF001
@@ -125,6 +131,19 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
     mine, yours = first.get("properties", {}), second["properties"]
     properties = {name: merged(mine.get(name, {}), yours.get(name, {})) for name in {**mine, **yours}}
     return {**first, **second, "properties": properties}
+
+
+def described(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tap's JSON Schema with what a catalog says of it in words, and with the properties that only it has.
+
+    The types are the tap's: a catalog of an older version may have others, and records come as the tap makes them.
+    """
+    schema = {**mine, **{name: theirs[name] for name in ("title", "description") if name in theirs}}
+    if "object" in mine.get("type", ()):
+        inner, others = mine.get("properties", {}), theirs.get("properties", {})
+        properties = {name: described(node, others.get(name, {})) for name, node in inner.items()}
+        schema["properties"] = {**properties, **{name: others[name] for name in others if name not in inner}}
+    return schema
 
 
 def shares_its_table(stream: Stream) -> bool:
@@ -201,6 +220,7 @@ class BaseTap(Tap):
             SettingsError: One cannot be used.
         """
         super(Tap, self).setup_mapper()
+        _ = self.streams  # which bring a given catalog up to date, before it is mapped
         for entry in self.catalog.streams:
             name = entry.stream or entry.tap_stream_id
             try:

@@ -11,6 +11,7 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from apollo_sandbox.catalog import CustomField
+from tap_apollo import schemas
 from tap_apollo.singer.custom_fields import LONGEST, CustomFieldLabels, names
 from tap_apollo.tap import TapApollo
 
@@ -282,6 +283,44 @@ def test_of_a_catalog_that_leaves_columns_out_none_is_added(own: Sandbox) -> Non
     assert run.records.keys() == {"users"}
     assert {column for record in run.records["users"] for column in record} == {"id", "name"}
     assert run.schemas["users"]["schema"]["properties"].keys() == {"id", "name"}
+
+
+def test_of_an_older_catalog_types_and_keys_are_those_of_the_tap(own: Sandbox) -> None:
+    catalog = TapApollo(config=config_for(own)).catalog_dict
+    chosen = {stream["tap_stream_id"]: stream for stream in catalog["streams"]}
+    accounts, activity = chosen["accounts"], chosen["contact_sequence_activity"]
+    columns = accounts["schema"]["properties"]
+    columns["num_contacts"] = {"type": ["string", "null"], "description": "ours"}
+    columns["created_at"] = {"type": ["integer", "null"]}
+    columns["name"] = {"type": ["object", "null"], "properties": {"first": {"type": "string"}}}
+    columns["domain"] = {"type": ["string", "null"], "format": "date"}
+    columns["gone"] = {"type": ["string", "null"]}
+    accounts["replication_key"] = "created_at"
+    activity["key_properties"] = ["contact_id", "type", "occurred_at", "sequence_id", "emailer_message_id"]
+    del activity["schema"]["properties"]["id"]
+    activity["metadata"] = [one for one in activity["metadata"] if one["breadcrumb"] != ["properties", "id"]]
+    for stream in catalog["streams"]:
+        for entry in stream["metadata"]:
+            left_out = stream is activity and entry["breadcrumb"] == ["properties", "reason"]
+            entry["metadata"]["selected"] = stream in (accounts, activity) and not left_out
+        for entry in activity["metadata"] if stream is activity else ():
+            if not entry["breadcrumb"]:
+                entry["metadata"]["table-key-properties"] = activity["key_properties"]
+    run = sync(own, catalog=catalog)
+    assert run.error is None
+    schema, shipped = run.schemas["accounts"]["schema"]["properties"], schemas.load("accounts")["properties"]
+    for name in ("num_contacts", "created_at", "name", "domain"):
+        assert {**schema[name], "description": ""} == {**shipped[name], "description": ""}
+    assert schema["num_contacts"]["description"] == "ours"
+    assert "gone" in schema
+    assert run.schemas["contact_sequence_activity"]["key_properties"] == ["id"]
+    assert "id" in run.schemas["contact_sequence_activity"]["schema"]["properties"]
+    for stream in ("accounts", "contact_sequence_activity"):
+        validator = jsonschema.Draft7Validator(run.schemas[stream]["schema"])
+        assert run.records[stream]
+        assert not [error for record in run.records[stream] for error in validator.iter_errors(record)]
+        assert all(record["id"] for record in run.records[stream])
+        assert "reason" not in run.records["contact_sequence_activity"][0]
 
 
 def test_flattened_each_is_a_column_of_its_own(sandbox: Sandbox) -> None:

@@ -97,19 +97,22 @@ class ApolloStream(Stream):
 
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
-        """Take from a catalog what is selected, and what it says of columns; those that it does not know are added.
+        """Take from a catalog what is selected, and how it describes columns; those that it does not know are added.
 
-        A catalog may be older than the tap: Meltano keeps one until the settings change. Where it deselects any column,
-        those that it does not know are deselected, too: only some may be meant to be loaded.
+        A catalog may be older than the tap: Meltano keeps one until the settings change. So keys and types are the
+        tap's. Where it deselects any column, those that it does not know are deselected, too, but for
+        those of the key: only some may be meant to be loaded.
         """
         super().apply_catalog(catalog)
+        sdk.keep_keys(self)
         entry = catalog.get_stream(self.name)
         if entry:
             known = entry.schema.to_dict()
             if not all(entry.metadata.resolve_selection().values()):
                 for name in self.schema["properties"].keys() - known.get("properties", {}).keys():
-                    entry.metadata["properties", name] = Metadata(selected=False)
-            entry.schema = Schema.from_dict(sdk.merged(self.schema, known))
+                    entry.metadata["properties", name] = Metadata(selected=name in self.primary_keys)
+            entry.key_properties, entry.replication_key = [*self.primary_keys], self.replication_key
+            entry.schema = Schema.from_dict(sdk.described(self.schema, known))
 
     def learn(self) -> None:
         """Read what the SCHEMA needs to know beside what the tap ships.
