@@ -331,8 +331,10 @@ def _integer(value: Any) -> int | None:
     if value == PLACEHOLDER_NUMBER:
         return None
     number = int(value) if isinstance(value, str) or (isinstance(value, float) and value.is_integer()) else value
-    if isinstance(number, bool) or not isinstance(number, int) or number not in _WHOLE:
+    if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError
+    if number not in _WHOLE:
+        raise MendedError("is past 64 bits; it is loaded as null", None)
     return number
 
 
@@ -376,7 +378,7 @@ KINDS = {
     "boolean": "true or false",
     "date": "a date",
     "date-time": "a timestamp",
-    "integer": "a whole number of 64 bits",
+    "integer": "a whole number",
     "number": "a number",
     "object": "an object",
     "string": "text",
