@@ -67,7 +67,8 @@ def timestamp(value: str) -> str:
         else:
             return f"{value[:23]}000+00:00"
     # Python 3.10 reads fractions of three and six digits and offsets with a colon only.
-    value = _LEAP_SECOND.sub(r"\1:59", value)
+    if ":60" in value:
+        value = _LEAP_SECOND.sub(r"\1:59", value)
     value = _FRACTION.sub(lambda match: f".{match[1][:6]:0<6}", _OFFSET.sub(r"\1:\2", value.replace("Z", "+00:00")))
     moment = datetime.datetime.fromisoformat(value)
     if moment.tzinfo is None:
