@@ -358,7 +358,6 @@ class TestWhatGoesWrong:
             {"response": None},
             {"response": {}},
             {"response": {"table_response": None}},
-            {"response": {"table_response": {"smart_user_id": {"buckets": [None]}}}},
             {"response": {"table_response": {}}, "incompatible_filters": 7},
             {"response": {"table_response": {"smart_user_id": {"buckets": [{"key": "a", SENT: 1}] * 2}}}},
         ],
