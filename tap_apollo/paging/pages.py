@@ -58,3 +58,8 @@ class Page:
     per_page: int | None = None
     filtered: bool | None = None
     left_out: int = 0
+
+    @property
+    def places(self) -> int:
+        """How many places of the list it shows: those of rows that are left out are among them."""
+        return len(self.records) + self.left_out

@@ -86,15 +86,21 @@ class Tally:
         ids: Those of this run.
         carried: How many the runs saw that the walk was begun in.
         fell: Whether the list's total fell meanwhile: rows that were seen may be gone.
+        left_out: How many rows came that cannot be rows.
     """
 
     ids: Ids = dataclasses.field(default_factory=Ids)
     carried: int = 0
     fell: bool = False
+    left_out: int = 0
 
     def __len__(self) -> int:
         """Return how many distinct rows the walk has seen, in this run and before."""
         return self.carried + len(self.ids)
+
+    def missing(self, total: int | None) -> int:
+        """Return how many rows of a list have not come; those that cannot be rows have."""
+        return max(0, (total or 0) - len(self) - self.left_out)
 
     def fresh(self, records: list[Record]) -> list[Record]:
         """Return the records that have not come before, and remember them."""
@@ -206,8 +212,9 @@ class ListReader:
             unread_from = max(0, self.position - max(0, self.total - page.total))
             self._tally.fell = self._tally.fell or page.total < self.total
         self.total = page.total
-        rows = page.records
-        end = request.first + len(rows)
+        rows, places = page.records, page.places
+        end = request.first + places
+        self._tally.left_out += page.left_out
         # Ties on the page may begin as far before the position as the total fell.
         known = any(row["id"] in self._tally.ids for row in rows[max(0, unread_from - request.first) :])
         page.records = self._tally.fresh(rows)
@@ -217,9 +224,9 @@ class ListReader:
             self.careful = self.careful or tied
             self._go_to(unread_from - self._run)
         else:
-            short = len(rows) < request.per_page
+            short = places < request.per_page
             reached = short if page.total is None else end == page.total or (short and end > page.total)
-            self.done = not rows or reached or end <= self.position  # a total may be wrong either way
+            self.done = not places or reached or end <= self.position  # a total may be wrong either way
             self._run = self._last_run(rows)
             before_ties = end - self._run if self.careful and not self.done else end
             # A run of equal rows that fills the page cannot be held whole by any: the count must tell.

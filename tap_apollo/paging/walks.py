@@ -321,24 +321,24 @@ class ListWalk:
         """Read the list again, as often as need be, until its distinct rows add up to its total."""
         for _ in range(REREADS):
             total = self._reader.total
-            if total is None or len(self._tally) >= total or self._tally.carried:
+            if total is None or not self._tally.missing(total) or self._tally.carried:
                 break
-            self._front_is_new = True
+            self._front_is_new, self._tally.left_out = True, 0
             self._reader = self._new_reader(total=total, careful=True)
-            while (request := self._reader.next_request()) and len(self._tally) < (self._reader.total or total):
+            while (request := self._reader.next_request()) and self._tally.missing(self._reader.total or total):
                 page = yield request
                 self._reader.take(page)
         return self._short(self._reader.total)
 
     def _short(self, total: int | None) -> Outcome:
         seen = len(self._tally)
-        if total is None or seen >= total:
+        missing = self._tally.missing(total)
+        if not missing:
             verified = total is not None and not self._tally.carried
             whole = verified and self._covered is None and not self._part  # else what is covered was left out
             known = self._listing.new_mark is None or not self._front_is_new
             proves_deletions = whole and known and seen == total and seen > 0 and not self._tally.fell
             return Outcome(seen, total, verified=verified, proves_deletions=proves_deletions)
-        missing = total - seen
         capped = self._reader.out_of_reach or bool(self._part)
         why = f"not read, as Apollo shows {self._listing.display_limit:,} of one list" if capped else "not found"
         shortfall = f"{missing:,} of {total:,} records were {why}"

@@ -189,16 +189,17 @@ class WindowWalk:
             rows: What is seen of the day that it is a cut of; None for a window.
         """
         self._cut, rows = rows is not None, Tally() if rows is None else rows
-        before = len(rows)
+        before, left_out = len(rows), rows.left_out
         resume_point, self._resume_point = self._resume_point, None
         for attempt in range(1 + REREADS):
+            rows.left_out = left_out
             self._reader = self._new_reader(parameters, rows, resume_point=resume_point, careful=attempt > 0)
             fits = yield from self._read(parameters, resume_point)
             if not fits:
                 return False
-            if resume_point or self._reader.total is None or len(rows) - before >= self._reader.total:
+            missing = rows.missing((self._reader.total or 0) + before + left_out)
+            if resume_point or not missing:
                 return True
-        missing = (self._reader.total or 0) - len(rows)
         self._missing += missing
         window = self._todo[0]
         days = "" if window == EVERYTHING else f" from {window.first} to {window.last}"
