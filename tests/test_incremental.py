@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
+from tap_apollo.paging import DateWindow
 from tap_apollo.singer.conform import timestamp
+from tap_apollo.streams.conversations import held_within
 from tests.conftest import SEARCHES
 from tests.singer import sync
 
@@ -141,3 +143,12 @@ def test_statuses_alone_read_their_contacts(own: Sandbox) -> None:
     run = sync(own, "contact_sequence_statuses")
     assert len(run.records["contact_sequence_statuses"]) == own.counts()["contact_sequence_statuses"]
     assert not run.records["contacts"]
+
+
+@pytest.mark.parametrize("days", [1, 2, 9])
+def test_windows_of_conversations_leave_no_part_of_a_second_between_them(days: int) -> None:
+    """A conversation of 23:59:59.5 belongs to a window whichever way the days are cut."""
+    first = datetime.date(2026, 2, 28)
+    window = DateWindow(first, first + datetime.timedelta(days=days - 1))
+    after = DateWindow(window.last + datetime.timedelta(days=1), window.last + datetime.timedelta(days=3))
+    assert held_within(window)["date_range"]["end"] == held_within(after)["date_range"]["start"]

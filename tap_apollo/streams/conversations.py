@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -29,8 +30,9 @@ def has_insights(conversation: Record) -> bool:
 
 
 def held_within(window: DateWindow) -> dict[str, Any]:
-    """Return the filters for conversations that began on some days."""
-    return {"date_range": {"start": f"{window.first}T00:00:00Z", "end": f"{window.last}T23:59:59Z"}}
+    """Return the filters for conversations that began on some days; the last ends where the next day begins."""
+    end = window.last + datetime.timedelta(days=1)
+    return {"date_range": {"start": f"{window.first}T00:00:00Z", "end": f"{end}T00:00:00Z"}}
 
 
 class Conversations(ApolloStream):
