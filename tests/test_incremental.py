@@ -13,6 +13,7 @@ from tap_apollo.singer.conform import timestamp
 from tap_apollo.streams.conversations import held_within
 from tests.conftest import SEARCHES
 from tests.singer import sync
+from tests.states import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,3 +153,81 @@ def test_windows_of_conversations_leave_no_part_of_a_second_between_them(days: i
     window = DateWindow(first, first + datetime.timedelta(days=days - 1))
     after = DateWindow(window.last + datetime.timedelta(days=1), window.last + datetime.timedelta(days=3))
     assert held_within(window)["date_range"]["end"] == held_within(after)["date_range"]["start"]
+
+
+class TestStartDate:
+    """A `start_date` that is moved: what is older than before is read, and later on nothing is left out between."""
+
+    LATE, EARLY = "2026-09-01T00:00:00Z", "2026-03-01T00:00:00Z"
+
+    def since(self, own: Sandbox, stream: str, key: str, start: str | None) -> set[str]:
+        run = sync(own, stream)
+        return {row["id"] for row in run.records[stream] if start is None or (row[key] or "") >= timestamp(start)}
+
+    @pytest.mark.parametrize(
+        ("stream", "key"),
+        [
+            ("contacts", "updated_at"),
+            ("calls", "start_time"),
+            ("conversations", "start_time"),
+            ("outreach_emails", "due_at"),
+        ],
+    )
+    @pytest.mark.parametrize("earlier", [EARLY, None])
+    def test_moved_earlier_the_older_records_come(
+        self, own: Sandbox, stream: str, key: str, earlier: str | None
+    ) -> None:
+        first = sync(own, stream, start_date=self.LATE)
+        start: dict[str, Any] = {"start_date": earlier} if earlier else {}
+        moved = sync(own, stream, state=first.state, **start)
+        assert moved.error is None
+        assert {*first.ids(stream), *moved.ids(stream)} >= self.since(own, stream, key, earlier)
+        before = own.ledger.requests_total
+        idle = sync(own, stream, state=moved.state, **start)
+        assert own.ledger.requests_total - before <= 4
+        assert len(idle.ids(stream)) < len(moved.ids(stream))
+
+    def test_moved_earlier_while_a_walk_is_stopped(self, own: Sandbox) -> None:
+        state = sync(own, "contacts", start_date=self.LATE, max_pages={"contacts": 1}).state
+        moved = sync(own, "contacts", state=state, start_date=self.EARLY)
+        assert {*moved.ids("contacts")} >= self.since(own, "contacts", "updated_at", self.EARLY)
+
+    def test_moved_later_and_back_what_changed_between_comes(self, own: Sandbox) -> None:
+        first = sync(own, "contacts", start_date=self.EARLY)
+        later = sync(own, "contacts", state=first.state, start_date="2026-09-30T11:00:00Z")
+        back = sync(own, "contacts", state=later.state, start_date=self.EARLY)
+        seen = {*first.ids("contacts"), *later.ids("contacts"), *back.ids("contacts")}
+        assert seen >= self.since(own, "contacts", "updated_at", self.EARLY)
+
+    def test_moved_earlier_the_records_are_asked_about_that_are_older(self, own: Sandbox) -> None:
+        first = sync(own, "contact_details", start_date=self.LATE)
+        moved = sync(own, "contact_details", state=first.state, start_date=self.EARLY)
+        assert {*moved.ids("contact_details")} >= self.since(own, "contacts", "updated_at", self.EARLY)
+
+
+class TestClocks:
+    """What is dated in the future, by a row or by a clock that was ahead, hides nothing."""
+
+    def test_a_bookmark_is_no_later_than_the_start_of_the_run(self) -> None:
+        with Sandbox(Settings(contacts=350, seed=3, now="real")).serve() as own:
+            own.faults.add("future_row", action="contacts/search")
+            first = sync(own, "contacts")
+            ended = datetime.datetime.now(tz=datetime.timezone.utc)
+            assert bookmark(first.state, "contacts") <= timestamp(ended.isoformat())
+            changed = first.ids("contacts")[-1]
+            own.world.touch_contact(changed)
+            assert changed in sync(own, "contacts", state=first.state).ids("contacts")
+
+    @pytest.mark.parametrize(("stream", "name"), [("contacts", "covered"), ("calls", "bookmark")])
+    def test_a_bookmark_that_is_yet_to_come_is_none(self, own: Sandbox, stream: str, name: str) -> None:
+        first = sync(own, stream)
+        place(first.state, stream)[name] = "2062-01-01T00:00:00.000000+00:00"
+        again = sync(own, stream, state=first.state)
+        assert {*again.ids(stream)} == {*first.ids(stream)}
+        assert bookmark(again.state, stream) < "2062"
+
+    def test_a_whole_walk_that_is_yet_to_come_counts_as_none(self, own: Sandbox) -> None:
+        first = sync(own, "accounts")
+        place(first.state, "accounts")["walked_at"] = "2036-01-01T00:00:00.000000+00:00"
+        again = sync(own, "accounts", state=first.state)
+        assert {*again.ids("accounts")} == {*first.ids("accounts")}

@@ -1332,7 +1332,7 @@ def aged(state: Any, days: int) -> Any:
     if not isinstance(state, dict):
         return state
     found = {name: aged(value, days) for name, value in state.items()}
-    for name in ("since", "walked_at"):
+    for name in ("ended_at", "walked_at"):
         if name in found:
             moment = datetime.datetime.fromisoformat(found[name]) - datetime.timedelta(days=days)
             found[name] = moment.isoformat(timespec="seconds")
@@ -1399,9 +1399,9 @@ GARBAGE: dict[str, Callable[[dict[str, Any], str], Any]] = {
     "keys number": lambda asked, parent: asked_of(parent, {**asked, "keys": 7}),
     "keys of lists": lambda asked, parent: asked_of(parent, {**asked, "keys": [[1], {}]}),
     "keys text": lambda asked, parent: asked_of(parent, {**asked, "keys": "abc"}),
-    "since text": lambda asked, parent: asked_of(parent, {**asked, "since": "once"}),
-    "since number": lambda asked, parent: asked_of(parent, {**asked, "since": "7"}),
-    "since without zone": lambda asked, parent: asked_of(parent, {**asked, "since": "2026-01-01T00:00:00"}),
+    "end text": lambda asked, parent: asked_of(parent, {**asked, "ended_at": "once"}),
+    "end number": lambda asked, parent: asked_of(parent, {**asked, "ended_at": "7"}),
+    "end without zone": lambda asked, parent: asked_of(parent, {**asked, "ended_at": "2026-01-01T00:00:00"}),
     "older form": lambda asked, parent: {"parents": {parent: {"asked": {"keys": asked["keys"]}}}},
     "much older form": lambda _, parent: {"asked": {parent: {}}, "next": 3},
 }

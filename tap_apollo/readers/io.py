@@ -16,7 +16,8 @@ from tap_apollo.api.client import Call
 from tap_apollo.api.errors import ApolloError, ForbiddenError, PassingError, UnknownReplyError
 from tap_apollo.readers.prefetch import LookAhead
 from tap_apollo.readers.tolerance import LeftOut, Tolerance
-from tap_apollo.singer.memory import Memory, StateError, refusal
+from tap_apollo.singer.conform import timestamp
+from tap_apollo.singer.memory import Memory, Moment, StateError, refusal
 
 if TYPE_CHECKING:
     import logging
@@ -50,6 +51,7 @@ class StreamIO:
         priority: Whose requests go first where streams compete: the lowest.
         keeps_place: Whether the place is written: not if what is read is not.
         refresh_days: After how many days to read everything again; None: never.
+        start: The moment from which on to read; None: everything.
         needed_by: The stream that this one is read for; None if it is read for itself.
         on_request: Called at each request.
         asked: Whether Apollo was asked anything, about this stream or for its ends.
@@ -74,6 +76,7 @@ class StreamIO:
     priority: int = 0
     keeps_place: bool = True
     refresh_days: int | None = None
+    start: str | None = None
     needed_by: str | None = None
     on_request: Callable[[], None] = lambda: None
     asked: bool = False
@@ -123,6 +126,11 @@ class StreamIO:
         return self.services.started
 
     @property
+    def began(self) -> Moment:
+        """The same, as text that compares like time."""
+        return Moment(timestamp(self.started.isoformat()))
+
+    @property
     def columns(self) -> Mapping[str, Any]:
         """The JSON Schema of each column."""
         columns: dict[str, Any] = schemas.load(self.name)["properties"]
@@ -152,10 +160,12 @@ class StreamIO:
         return limit, f"`max_pages` allows {limit:,} of {wanted:,} {unit}"
 
     def refresh_is_due(self, walked_at: datetime.datetime | None) -> bool:
-        """Whether everything was last read as long ago as the setting says."""
+        """Whether everything was last read as long ago as the setting says; what is yet to come never was."""
         if self.refresh_days is None:
             return False
-        return walked_at is None or self.started - walked_at >= datetime.timedelta(days=self.refresh_days)
+        if walked_at is None or walked_at > self.started:
+            return True
+        return self.started - walked_at >= datetime.timedelta(days=self.refresh_days)
 
     # Asking
 
@@ -241,13 +251,20 @@ class StreamIO:
 
     # Other streams
 
-    def of(self, stream: type[ApolloStream], place: Form | None = None, refresh_days: int | None = None) -> StreamIO:
+    def of(
+        self,
+        stream: type[ApolloStream],
+        place: Form | None = None,
+        refresh_days: int | None = None,
+        start: str | None = None,
+    ) -> StreamIO:
         """Return what another stream is read with for this one's ends, selected or not.
 
         Args:
             stream: Its declaration.
             place: Its place within this one's, so that neither disturbs the other; None: nothing is kept.
             refresh_days: After how many days to read everything of it again.
+            start: The moment from which on to read; None: everything.
         """
         return StreamIO(
             self.services,
@@ -257,6 +274,7 @@ class StreamIO:
             self.priority,
             keeps_place=place is not None,
             refresh_days=refresh_days,
+            start=start,
             needed_by=self.needed_by or self.name,
             left_out=self.left_out,
             on_request=self._note_asked,

@@ -21,7 +21,7 @@ from tap_apollo.paging import (
 )
 from tap_apollo.readers.cursor import Cursor, Fleeting
 from tap_apollo.readers.reader import Estimate, Reader
-from tap_apollo.singer.conform import moment_of, timestamp
+from tap_apollo.singer.conform import moment_of
 from tap_apollo.singer.memory import ListPlace, Moment
 from tap_apollo.wording import counted
 
@@ -142,6 +142,9 @@ class PagedList(WalkReader):
         """Return how the list is asked for."""
         return Listing(display_limit=io.endpoint.display_limit)
 
+    def begin(self, io: StreamIO, place: ListPlace[Any]) -> None:
+        """Give up what a place holds if it is not true of this run."""
+
     def mark(self, io: StreamIO, value: Any) -> Mark:
         """Return the mark of which a place holds the value; without an order of update there is none."""
         raise NotImplementedError
@@ -185,6 +188,7 @@ class ListPass:
         """Begin where the place says."""
         self._io = io
         self._place: ListPlace[Any] = io.place
+        reader.begin(io, self._place)
         self._before = copy.copy(self._place)
         place = self._before
         self._mark = None if place.covered is None else reader.mark(io, place.covered)
@@ -220,7 +224,8 @@ class ListPass:
             self._place.become(ListPlace())
         else:
             walked_at = self._io.started if self._whole or outcome.whole else self._before.walked_at
-            self._place.become(ListPlace(mark.value, (), self._walk.known_ids, walked_at))
+            since = self._before.since
+            self._place.become(ListPlace(mark.value, (), self._walk.known_ids, walked_at, since))
         self._io.keep()
 
 
@@ -281,10 +286,18 @@ class NewestFirst(_MostRecentFirst):
 
     @override
     def new_mark(self, io: StreamIO, head: list[Record], before: Mark | None) -> Mark | None:
-        """Return the replication value of the walk's first record."""
+        """Return the replication value of the walk's first record, or the run's start if that is earlier."""
         key = self.key(io)
         first = next(filter(None, map(key, head)), None)
-        return None if first is None else TimeMark(first, key)
+        return None if first is None else TimeMark(min(first, io.began), key)
+
+    @override
+    def begin(self, io: StreamIO, place: ListPlace[Any]) -> None:
+        """Give up a place whose bookmark is yet to come, as by a clock that was ahead, or whose `start_date` was."""
+        if any(mark and mark > io.began for mark in (place.covered, *(one.mark for one in place.resume_points))):
+            place.become(ListPlace())
+        is_new = place.covered is None and not place.resume_points
+        place.begin(io.start, anew=is_new or bool(io.start and place.covered and io.start > place.covered))
 
     @override
     def mark(self, io: StreamIO, value: str) -> TimeMark:
@@ -292,9 +305,9 @@ class NewestFirst(_MostRecentFirst):
 
     @override
     def covered(self, io: StreamIO, mark: Mark | None) -> tuple[Mark | None, tuple[str, ...]]:
-        start, due = io.config.get("start_date"), io.refresh_is_due(io.place.walked_at)
-        if start and (due or not isinstance(mark, TimeMark) or timestamp(start) > mark.at):
-            return TimeMark(timestamp(start), self.key(io), margin=datetime.timedelta()), ()
+        start, due = io.start, io.refresh_is_due(io.place.walked_at)
+        if start and (due or not isinstance(mark, TimeMark) or start > mark.at):
+            return TimeMark(start, self.key(io), margin=datetime.timedelta()), ()
         return (None, ()) if due or mark is None else (mark, io.place.known_ids)
 
 

@@ -105,9 +105,10 @@ class PerRecord(Reader):
         for parent in self.parents:
             name = name_of(parent)
             place = getattr(io.place.parents, name) or AskedPlace()
+            place.begin(io.start, anew=io.start is not None and (place.since is None or io.start > place.since))
             place.walk = place.walk or parent.reads.place()
             setattr(io.place.parents, name, place)
-            yield io.of(parent, place.walk, io.refresh_days), place
+            yield io.of(parent, place.walk, io.refresh_days, io.start), place
 
     def wants(self, record: Record) -> bool:
         """Whether Apollo can have anything about a record."""
@@ -186,13 +187,13 @@ class Asked:
     """What of a parent's records was asked about, by keys that change with a record; in the state it is up to date.
 
     While a walk of the parent is not at its end, that is all since it began: the runs that it takes meet its first
-    records again and again. ``since`` is when a walk first came to its end, and is not there before.
+    records again and again. ``ended_at`` is when a walk first came to its end, and is not there before.
     """
 
     def __init__(self, place: AskedPlace[Any], parent: StreamIO) -> None:
         """Take up what an earlier run left in the place, unless it is too old."""
-        if place.since and parent.refresh_is_due(place.since):
-            place.keys, place.since = [], None
+        if place.ended_at and parent.refresh_is_due(place.ended_at):
+            place.keys, place.ended_at = [], None
         self._place = place
         self._known = {*place.keys}
 
@@ -217,7 +218,7 @@ class Asked:
 
     def ended(self, started: datetime.datetime) -> None:
         """Note that a walk came to its end, in a run that began at a moment."""
-        self._place.since = self._place.since or started
+        self._place.ended_at = self._place.ended_at or started
 
 
 class _Asking:

@@ -200,9 +200,11 @@ class Buying:
         Its place is kept in the buyer's state, so that neither disturbs the other. What was bought from it may be
         bought again once the whole of it is read again.
         """
-        place = self.io.place
+        place, days = self.io.place, self.io.config.get("credit_refresh_days")
         place.source = place.source or stream.reads.place()
-        return self.io.of(stream, place.source, self.io.config.get("credit_refresh_days"))
+        # An earlier `start_date` is for streams that are free: it buys nothing.
+        start = max(filter(None, (self.io.start, getattr(place.source, "since", None))), default=None)
+        return self.io.of(stream, place.source, days, start)
 
     def records_of(self, stream: type[ApolloStream]) -> Iterator[list[Record]]:
         """Yield another stream's rows, page by page, on from where the last run was stopped.

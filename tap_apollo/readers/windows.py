@@ -13,7 +13,7 @@ from tap_apollo.paging import EVERYTHING, PER_PAGE, DateWindow, WindowedListing,
 from tap_apollo.paging.walks import KNOWN_IDS
 from tap_apollo.paging.windows import FLOOR
 from tap_apollo.readers.lists import WalkReader, expected
-from tap_apollo.singer.conform import moment, timestamp
+from tap_apollo.singer.conform import moment
 from tap_apollo.singer.memory import Moment, WindowPlace
 
 if TYPE_CHECKING:
@@ -88,12 +88,16 @@ class WindowPass:
         """Begin where the place says."""
         self._io = io
         self._place: WindowPlace = io.place
+        if any(moment and moment > io.began for moment in (self._place.bookmark, self._place.began)):
+            self._place.become(WindowPlace())  # yet to come, as by a clock that was ahead
+        bookmark = self._place.bookmark
+        is_new = bookmark is None and self._place.resume_point is None
+        self._place.begin(io.start, anew=is_new or bool(io.start and bookmark and io.start > bookmark))
         self._before = place = copy.copy(self._place)
         self._latest = [*place.latest]  # of the runs that the walk was begun in, too
         heapq.heapify(self._latest)
-        self._began = place.began or Moment(timestamp(io.started.isoformat()))
-        since = io.config.get("start_date")
-        start = FLOOR if since is None else _day(timestamp(since))
+        self._began = place.began or io.began
+        start = _day(io.start) if io.start else FLOOR
         first, known_ids = start, tuple[str, ...]()
         if place.bookmark and not io.refresh_is_due(place.walked_at):
             lookback = datetime.timedelta(days=io.config["lookback_days"])
@@ -128,7 +132,7 @@ class WindowPass:
         known_ids = tuple(record_id for _, record_id in self._latest)
         walked_at = self._io.started if outcome.whole else self._before.walked_at
         bookmark = max((at for at, _ in (*self._latest, (self._before.bookmark, "")) if at), default=None)
-        self._place.become(WindowPlace(None, known_ids, walked_at, bookmark=bookmark))
+        self._place.become(WindowPlace(None, known_ids, walked_at, bookmark=bookmark, since=self._before.since))
         self._io.keep()
 
 

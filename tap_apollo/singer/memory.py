@@ -13,7 +13,7 @@ as a whole: a wrong place would cost records, a wrong purchase credits.
 from __future__ import annotations
 
 import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -70,6 +70,20 @@ class Form(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         for name in self.__struct_fields__:
             setattr(self, name, getattr(other, name))
 
+    def begin(self, start: str | None, *, anew: bool) -> None:
+        """Note from which moment on a run reads; a place that holds for a later one only is given up.
+
+        Args:
+            start: The moment; None: everything.
+            anew: Whether nothing before it has been read without a gap.
+        """
+        since: str | None = getattr(self, "since", None)
+        if since and (start is None or start < since):
+            self.become(type(self)())
+            anew = True
+        if anew:
+            cast("Any", self).since = start and Moment(start)
+
 
 # Places
 
@@ -98,12 +112,14 @@ class ListPlace(Form, Generic[M]):
         resume_points: Where walks since then were stopped, the latest first.
         known_ids: Ids by which the list is recognized.
         walked_at: When the list was last walked whole.
+        since: The `start_date` down to which rows have come; None: all have.
     """
 
     covered: M | None = None
     resume_points: tuple[ResumePlace[M], ...] = ()
     known_ids: tuple[str, ...] = ()
     walked_at: Aware | None = None
+    since: Moment | None = None
 
     @property
     def shown(self) -> str | None:
@@ -152,6 +168,7 @@ class WindowPlace(Form):
         latest: While a walk is stopped: the latest rows that it has seen, each its replication value and id.
         began: While a walk is stopped: when it began; no bookmark of it may be later.
         bookmark: The latest replication value of the walks that came to their end.
+        since: The `start_date` down to which rows have come; None: all have.
     """
 
     resume_point: WindowResumePlace | None = None
@@ -160,6 +177,7 @@ class WindowPlace(Form):
     latest: tuple[tuple[Moment, str], ...] = ()
     began: Moment | None = None
     bookmark: Moment | None = None
+    since: Moment | None = None
 
     @property
     def shown(self) -> str | None:
@@ -185,12 +203,14 @@ class AskedPlace(Form, Generic[W]):
     Attributes:
         walk: The place in the parent.
         keys: The keys of the records.
-        since: When a walk of the parent first came to its end.
+        ended_at: When a walk of the parent first came to its end.
+        since: The latest `start_date` with which any of them was asked about; None: without one.
     """
 
     walk: W | None = None
     keys: list[str] = []
-    since: Aware | None = None
+    ended_at: Aware | None = None
+    since: Moment | None = None
 
 
 class AboutPlace(Form):

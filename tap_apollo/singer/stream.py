@@ -18,7 +18,7 @@ from tap_apollo.config.settings import REFRESH_DAYS
 from tap_apollo.readers.io import StreamIO
 from tap_apollo.readers.lists import Whole
 from tap_apollo.readers.tolerance import LeftOut
-from tap_apollo.singer.conform import Conform
+from tap_apollo.singer.conform import Conform, timestamp
 from tap_apollo.singer.memory import Memory, StateError, refusal
 from tap_apollo.wording import counted
 
@@ -142,6 +142,7 @@ class ApolloStream(Stream):
             ApolloError: The state does not tell what was bought.
         """
         days: dict[str, int | None] = {**REFRESH_DAYS, **self.config["full_refresh_days"]}
+        start = self.config.get("start_date")
         memory = self._memory()
         return StreamIO(
             self.services,
@@ -151,6 +152,7 @@ class ApolloStream(Stream):
             self.priority,
             keeps_place=self.selected,
             refresh_days=days.get(self.name),
+            start=timestamp(start) if start else None,
             left_out=self.left_out,
         )
 

@@ -8,7 +8,7 @@ from tap_apollo.api.endpoint import GET
 from tap_apollo.paging import PER_PAGE, Listing, ListWalk
 from tap_apollo.readers.cursor import Cursor, Fleeting
 from tap_apollo.readers.per_record import PerRecord
-from tap_apollo.singer.conform import moment, timestamp
+from tap_apollo.singer.conform import moment
 from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.accounts import Accounts
 from tap_apollo.streams.contacts import Contacts
@@ -32,9 +32,9 @@ def by_skipping(request: PageRequest) -> dict[str, Any]:
 
 def notes_on(io: StreamIO, records: list[Record], parent: StreamIO) -> list[Record]:
     """Read the list of notes on some records, which comes without a total, and note the last change as the bookmark."""
-    name, ids, since = _OF[parent.name], [record["id"] for record in records], io.config.get("start_date")
+    name, ids = _OF[parent.name], [record["id"] for record in records]
     about = {name: ids if name.endswith("s") else ids[0]}
-    created = {"start_date": timestamp(since)[:10]} if since else {}
+    created = {"start_date": io.start[:10]} if io.start else {}
     cursor = Cursor(io, Fleeting(ListWalk(Listing({**about, **created}))))
     notes = [note for some in cursor for note in some]
     changes = [io.place.latest, *(moment(note.get("updated_at")) for note in notes)]
