@@ -82,6 +82,7 @@ QUICK = (
     "paging",
     "test_credits.py",
     "test_docs.py",
+    "test_names.py",
     "test_rate_limits.py",
     "test_records.py",
     "test_settings.py",

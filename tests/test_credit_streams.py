@@ -585,6 +585,73 @@ class TestGoneAndUnknown:
         assert own.ledger.credits_spent == paid
 
 
+class TestOneThingHasOneName:
+    """Whatever it is called, a credit is spent on it once: within a run, and over runs."""
+
+    def test_a_domain_in_several_spellings(self, own: Sandbox) -> None:
+        domain = own.world.people.company(0).domain
+        spellings = [domain, f"www.{domain}", f"https://{domain}/", f" {domain.upper()}:443/about "]
+        run = buy(own, "organization_enrichment", domains=spellings)
+        assert run.error is None
+        assert own.ledger.credits_spent == booked(run.state) == 1
+        assert [row["domain"] for row in run.records["organization_enrichment"]] == [domain]
+        for one in spellings:
+            buy(own, "organization_enrichment", domains=[one], state=run.state)
+        assert requests(own, "organization_enrichment") == 1
+
+    def test_a_domain_of_the_setting_and_of_an_account(self, own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        def spelled(response: Any) -> Any:
+            reply = decode(response)
+            for row in reply["accounts"] if "accounts/search" in response.url else ():
+                row["domain"] = f" HTTP://www.{row['domain'].upper()}/ "
+            return reply
+
+        monkeypatch.setattr(client, "decode", spelled)
+        run = buy(own, "organization_enrichment")
+        assert own.ledger.credits_spent == len(run.records["organization_enrichment"]) == 8
+        domains = [row["domain"] for row in run.records["organization_enrichment"]]
+        assert all(domain == domain.lower() and not domain.startswith("www.") for domain in domains)
+        buy(own, "organization_enrichment", domains=domains, state=run.state)
+        assert own.ledger.credits_spent == 8
+
+    def test_a_person_by_id_address_and_profile(self, own: Sandbox) -> None:
+        whole = buy(own, "people_enrichment").records["people_enrichment"][0]
+        own.reset()
+        slug = whole["email"].partition("@")[0]
+        details = [
+            {"email": whole["email"]},
+            {"email": f" {whole['email'].upper()}"},
+            {"id": whole["id"]},
+            {"linkedin_url": f"https://www.linkedin.com/in/{slug}/"},
+        ]
+        state = None
+        for number in range(len(details)):
+            some = details[: number + 1]
+            run = buy(own, "people_enrichment", people_enrichment={"from": "details", "details": some}, state=state)
+            assert run.error is None
+            state = run.state
+        assert own.ledger.credits_spent == 1 + (whole["linkedin_url"] is None)
+
+    def test_contacts_who_share_an_address(self, own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        shared = buy(own, "people_enrichment").records["people_enrichment"][0]["email"]
+        own.reset()
+
+        def sharing(response: Any) -> Any:
+            reply = decode(response)
+            if "contacts/search" in response.url:
+                for row in reply["contacts"][:4]:
+                    row.update(email=shared, person_id=None, linkedin_url=None)
+            return reply
+
+        monkeypatch.setattr(client, "decode", sharing)
+        run = buy(own, "people_enrichment")
+        assert run.error is None
+        assert own.ledger.credits_spent == 1 + 8
+        again = buy(own, "people_enrichment", state=run.state, people_enrichment={"from": "people"})
+        assert max(charged(own).values()) == 1
+        assert len(again.records["people_enrichment"]) == 30 - 9
+
+
 class TestTheTeamsCredits:
     @pytest.mark.parametrize("style", ["new", "old"])
     @pytest.mark.parametrize("stream", ["person_details", "conversation_details", "organizations"])

@@ -339,7 +339,7 @@ def enrichment(**options: Any) -> dict[str, Any]:
         ({"organization_ids": [AN_ID[1:] + "G"]}, "`organization_ids.0` must be an id of Apollo's, 24 hex digits."),
         ({"organization_ids": AN_ID}, "Setting `organization_ids` must be a list."),
         ({"person_ids": ["../users"]}, "`person_ids.0` must be an id of Apollo's, 24 hex digits."),
-        ({"domains": ["https://apollo.io/"]}, "`domains.0` must be a domain such as apollo.io, without"),
+        ({"domains": ["https://me@apollo.io/"]}, "`domains.0` must be a domain such as apollo.io, without"),
         ({"domains": ["me@apollo.io"]}, "`domains.0` must be a domain such as apollo.io, without"),
         ({"domains": ["apollo"]}, "`domains.0` must be a domain such as apollo.io, without"),
         ({"news": {"category": ["hires"]}}, "Unknown setting `news.category`"),

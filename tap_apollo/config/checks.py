@@ -163,7 +163,7 @@ _OF_ITS_OWN = {
     ("full_refresh_days.*", "type"): "be a whole number or null",
     ("api_url", "pattern"): "be a URL such as https://api.apollo.io/api/v1, without credentials or a query",
     ("user_agent", "pattern"): "be visible ASCII characters and spaces",
-    ("domains.*", "pattern"): "be a domain such as apollo.io, without www., a path or an @",
+    ("domains.*", "pattern"): "be a domain such as apollo.io, without an @",
     ("organization_ids.*", "pattern"): _AN_ID,
     ("person_ids.*", "pattern"): _AN_ID,
     ("people_enrichment.webhook_url", "pattern"): "be a URL that begins with https://",

@@ -20,7 +20,7 @@ _CREDENTIAL = r"^[\x21-\x7e]+" + _END
 #: Ids of Apollo's database.
 _ID = r"^[0-9a-f]{24}" + _END
 
-_DOMAIN = r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+" + _END
+_DOMAIN = r"^ *([A-Za-z]+://)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:[0-9]+)?(/[^\s@]*)? *" + _END
 
 #: What a person may be described by, for people/bulk_match.
 PERSON_CLUES = (

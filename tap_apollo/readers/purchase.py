@@ -342,21 +342,25 @@ class Wanted:
     """A record to buy.
 
     Attributes:
-        key: What it is remembered by.
+        keys: All that it is known by; if one of them was bought, so was it.
         value: What it is asked for by: an id, a domain, details.
         contact_id: The contact that it is for, if it is for one.
-        other_key: What it may have been bought by before.
     """
 
-    key: str
+    keys: tuple[str, ...]
     value: Any
     contact_id: str | None = None
-    other_key: str | None = None
 
-    @property
-    def keys(self) -> list[str]:
-        """All that it is remembered by."""
-        return [self.key, *([self.other_key] if self.other_key else [])]
+
+def not_bought(wanted: Iterable[Wanted], bought: Purchases) -> list[Wanted]:
+    """Return what is still to be bought, each once, whatever it is called."""
+    todo: list[Wanted] = []
+    seen: set[str] = set()
+    for one in wanted:
+        if not any(key in seen or key in bought for key in one.keys):
+            todo.append(one)
+        seen.update(one.keys)
+    return todo
 
 
 class Records:
@@ -376,7 +380,7 @@ class Records:
 
     def named_by(self, record: Record, buying: Buying) -> Wanted | None:  # noqa: ARG002
         """Return what a record of the source names; None: nothing that can be bought."""
-        return Wanted(record["id"], record["id"])
+        return Wanted((record["id"],), record["id"])
 
     def order(self, batch: list[Wanted], buying: Buying) -> Order:
         """Return the request for some records: by default for one, by the id in the path."""
@@ -386,7 +390,7 @@ class Records:
         """Return the rows in a reply: the record that it holds, or none."""
         return buying.io.endpoint.record(reply)
 
-    def asked(self, batch: list[Wanted], rows: list[Record]) -> Iterable[str]:  # noqa: ARG002
+    def asked(self, batch: list[Wanted], rows: list[Record], buying: Buying) -> Iterable[str]:  # noqa: ARG002
         """Return the keys of what need not be asked for again: those not found included."""
         return [key for one in batch for key in one.keys]
 
@@ -398,7 +402,7 @@ class Records:
         """Yield the batches to buy that were not bought before."""
         bought, price = buying.remembered(), buying.price
         for some in self._wanted(buying):
-            todo = list({one.key: one for one in some if not any(key in bought for key in one.keys)}.values())
+            todo = not_bought(some, bought)
             batches = _Batches(self, buying, bought, len(todo))
             while todo:
                 batches.say_left()
@@ -410,8 +414,7 @@ class Records:
         """Return how many records are to be bought, and whether more may come."""
         given = self.given(buying)
         if given is not None:
-            bought = buying.remembered()
-            return len({one.key for one in given} - {one.key for one in given if one.key in bought}), False
+            return len(not_bought(given, buying.remembered())), False
         source = buying.source(self.source(buying))
         look = source.stream.reads.estimate(source)
         return look.records or 0, look.at_least
@@ -471,7 +474,7 @@ class _Batch:
 
     def bought(self, rows: list[Record]) -> None:
         self._done = True
-        self._of.bought.add(self._records.asked(self._wanted, rows))
+        self._of.bought.add(self._records.asked(self._wanted, rows, self._buying))
         self._of.left -= len(self._wanted)
         self._of.say_left()
 

@@ -58,8 +58,8 @@ class Transcripts(Records):
     remembers = Buys[RecordsPlace[WindowPlace]]
 
     @override
-    def asked(self, batch: list[Wanted], rows: list[Record]) -> Iterable[str]:
-        return [one.key for one, row in zip(batch, rows, strict=False) if has_insights(row)]
+    def asked(self, batch: list[Wanted], rows: list[Record], buying: Buying) -> Iterable[str]:
+        return [key for one, row in zip(batch, rows, strict=False) if has_insights(row) for key in one.keys]
 
     @override
     def cost(self, reply: Any, buying: Buying) -> int:

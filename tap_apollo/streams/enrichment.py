@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -13,9 +12,10 @@ from tap_apollo.api.endpoint import GET, POST, objects
 from tap_apollo.api.errors import ApolloError, GoneError
 from tap_apollo.config.settings import PERSON_CLUES
 from tap_apollo.credits import PHONE_NUMBER, Price
+from tap_apollo.names import described, domain_name, person_names
 from tap_apollo.readers.purchase import Order, Purchase, Records, Wanted
 from tap_apollo.readers.reader import Estimate, Reader
-from tap_apollo.singer.conform import now
+from tap_apollo.singer.conform import PLACEHOLDER_EMAIL, now
 from tap_apollo.singer.memory import Buys, BuysPeople, FetchesResults, ListPlace, RecordsPlace, entries, expire
 from tap_apollo.singer.stream import ApolloStream
 from tap_apollo.streams.accounts import Accounts
@@ -24,7 +24,7 @@ from tap_apollo.streams.prospecting import People
 from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from singer_sdk.helpers.types import Record
 
@@ -50,16 +50,16 @@ class Domains(Records):
 
     @override
     def given(self, buying: Buying) -> list[Wanted] | None:
-        return [self._named(domain) for domain in buying.io.config["domains"]] or None
+        return [self._named(domain_name(text)) for text in buying.io.config["domains"]] or None
 
     @override
     def named_by(self, record: Record, buying: Buying) -> Wanted | None:
-        domain = record.get("domain")
-        return self._named(domain) if domain and isinstance(domain, str) else None
+        domain = domain_name(record.get("domain"))
+        return self._named(domain) if domain else None
 
     @staticmethod
     def _named(domain: str) -> Wanted:
-        return Wanted(domain.lower(), domain.lower())
+        return Wanted((domain,), domain)
 
     @override
     def order(self, batch: list[Wanted], buying: Buying) -> Order:
@@ -130,10 +130,7 @@ class Matches(Records):
         options = buying.io.config["people_enrichment"]
         if options["from"] != "details":
             return None
-        return [
-            Wanted(self._key(str(one.get("id") or json.dumps(one, sort_keys=True)), buying), one)
-            for one in options["details"]
-        ]
+        return [Wanted(self._keys(described(one), buying), one) for one in options["details"]]
 
     @override
     def source(self, buying: Buying) -> type[People | Contacts]:
@@ -142,17 +139,24 @@ class Matches(Records):
     @override
     def named_by(self, record: Record, buying: Buying) -> Wanted | None:
         if self.source(buying) is People:
-            return Wanted(self._key(record["id"], buying), {"id": record["id"]})
+            return Wanted(self._keys(person_names(record), buying), {"id": record["id"]})
         clues = clues_of(record)
         if not clues:
             return None
-        contact = self._key(record["id"], buying)  # by which it was bought if Apollo did not know the person then
-        return Wanted(self._key(clues.get("id") or record["id"], buying), clues, record["id"], contact)
+        person = {**record, "id": record.get("person_id")}
+        names = person_names(person) or described(clues)
+        return Wanted(self._keys([*names, record["id"]], buying), clues, record["id"])
 
-    def _key(self, person: str, buying: Buying) -> str:
+    def _keys(self, names: list[str], buying: Buying) -> tuple[str, ...]:
         """Return what a person is remembered by: with a phone number, he is something else to buy."""
         extras = sorted(flags_of(buying.io.config).keys() - {"reveal_personal_emails", "webhook_url"})
-        return "+".join([person, *extras])
+        return tuple("+".join([name, *extras]) for name in names)
+
+    @override
+    def asked(self, batch: list[Wanted], rows: list[Record], buying: Buying) -> Iterable[str]:
+        """Return all that the persons are known by, to those who asked and to Apollo."""
+        told = [key for row in rows for key in self._keys(person_names(row), buying)]
+        return dict.fromkeys([*super().asked(batch, rows, buying), *told])
 
     @override
     def order(self, batch: list[Wanted], buying: Buying) -> Order:
@@ -186,6 +190,8 @@ def clues_of(contact: Record) -> dict[str, str]:
     if contact.get("person_id"):
         return {"id": contact["person_id"]}
     clues = {name: contact[name] for name in PERSON_CLUES if name != "id" and contact.get(name)}
+    if clues.get("email") == PLACEHOLDER_EMAIL:
+        del clues["email"]
     enough = clues.keys() & {"email", "linkedin_url"} or {"name", "organization_name"} <= clues.keys()
     return clues if enough else {}
 

@@ -197,7 +197,7 @@ class Companies(Records):
 
     @override
     def given(self, buying: Buying) -> list[Wanted]:
-        return [Wanted(one, one) for one in companies(buying)]
+        return [Wanted((one,), one) for one in companies(buying)]
 
     @override
     def to_buy(self, buying: Buying) -> tuple[int, bool]:
@@ -374,7 +374,7 @@ class Persons(Records):
 
     @override
     def given(self, buying: Buying) -> list[Wanted] | None:
-        return [Wanted(one, one) for one in buying.io.config["person_ids"]] or None
+        return [Wanted((one,), one) for one in buying.io.config["person_ids"]] or None
 
 
 class PersonDetails(ApolloStream):
