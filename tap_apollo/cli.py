@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import logging
+import re
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -108,6 +109,46 @@ REPAIR = {
     "--catalog": "repair it, or write it anew with --discover",
     "--state": "repair it; without it everything is read, and what costs credits is bought, again",
 }
+
+
+#: How deep a state may be wrapped that is still recognized, and names that may be shown: not data.
+_DEPTH = 4
+_NAME = re.compile(r"[a-z_]{1,40}", re.ASCII)
+
+
+def bookmarks_of(state: Any) -> dict[str, Any]:
+    """Return the bookmarks of a state, also as `meltano state get` prints it.
+
+    What is none must not be taken for a fresh start, which buys everything again.
+
+    Raises:
+        SettingsError: It is no Singer state; the line says what it is instead, and what to do.
+    """
+    inner = state.get("singer_state", state) if isinstance(state, dict) else None
+    if inner == {}:
+        return {}
+    bookmarks = inner.get("bookmarks") if isinstance(inner, dict) else None
+    if isinstance(bookmarks, dict) and all(isinstance(value, dict) for value in bookmarks.values()):
+        return bookmarks
+    wanted = 'The state is not of the form {"bookmarks": {"contacts": {...}}}'
+    path = "" if bookmarks is not None else _wrapped_in(state, "", _DEPTH)
+    if path:
+        raise SettingsError(
+            f"{wanted}: that is in its `{path[1:]}`. Take it out, as by `jq {path} state.json > unwrapped.json`."
+        )
+    names = [f"`{name}`" for name in inner if _NAME.fullmatch(name)][:3] if isinstance(inner, dict) else []
+    found = f", but has {', '.join(names)}" if names and bookmarks is None else ""
+    raise SettingsError(f"{wanted}{found}: {REPAIR['--state']}.")
+
+
+def _wrapped_in(value: Any, path: str, depth: int) -> str:
+    """Return the path in a value to what has bookmarks, as jq takes it; empty if nothing has."""
+    if not isinstance(value, dict) or not depth:
+        return ""
+    if isinstance(value.get("bookmarks"), dict):
+        return path
+    inner = (_wrapped_in(held, f"{path}.{name}", depth - 1) for name, held in value.items() if _NAME.fullmatch(name))
+    return next(filter(None, inner), "")
 
 
 def _json_object(option: str, file: IO[str] | None) -> IO[str] | None:

@@ -15,7 +15,7 @@ from tap_apollo.api.client import UNREADABLE
 from tap_apollo.api.concurrency import side_by_side
 from tap_apollo.api.errors import ApolloError, ForbiddenError, SettingsError, UnknownReplyError
 from tap_apollo.api.rate_limits import WaitTooLongError
-from tap_apollo.cli import REPAIR, CommandTap
+from tap_apollo.cli import CommandTap, bookmarks_of
 from tap_apollo.config import checks, settings
 from tap_apollo.credits import SPENDING, Ledger, Limits, Spending, read_meter
 from tap_apollo.plan import make_plan
@@ -190,13 +190,7 @@ class TapApollo(CommandTap):
         Raises:
             SettingsError: The state is no Singer state.
         """
-        inner = state.get("singer_state", state) if isinstance(state, dict) else None
-        bookmarks = inner.get("bookmarks", {}) if isinstance(inner, dict) else None
-        if not isinstance(bookmarks, dict) or not all(isinstance(value, dict) for value in bookmarks.values()):
-            raise SettingsError(
-                f'The state is not of the form {{"bookmarks": {{"contacts": {{...}}}}}}: {REPAIR["--state"]}.'
-            )
-        super().load_state({"bookmarks": bookmarks})
+        super().load_state({"bookmarks": bookmarks_of(state)})
 
     # The run
 

@@ -12,6 +12,8 @@ import pytest
 
 from apollo_sandbox import Sandbox, Settings
 from apollo_sandbox.app import ENDPOINTS
+from tap_apollo.api.errors import SettingsError
+from tap_apollo.cli import bookmarks_of
 from tap_apollo.streams import CREDIT_STREAMS, STREAMS
 from tests.singer import config_for
 
@@ -67,6 +69,38 @@ def test_a_state_of_another_form_is_one_line(tmp_path: Path) -> None:
     done = tap("--state", "state.json", config={"api_key": "k"}, folder=tmp_path)
     assert done.returncode == 1
     assert last_line(done).startswith('Error: The state is not of the form {"bookmarks": {"contacts": {...}}}: repair')
+
+
+STATE: dict[str, Any] = {"bookmarks": {"contacts": {"place": [{}]}}}
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"completed": {"singer_state": STATE}}, "`completed.singer_state`. Take it out, as by `jq .completed.singer"),
+        ({"completed": STATE, "partial": {}}, "`completed`. Take it out, as by `jq .completed state.json > unwrap"),
+        ({"type": "STATE", "value": STATE}, "`value`. Take it out, as by `jq .value state.json > unwrapped.json`."),
+        ({"singer_state": {"singer_state": STATE}}, "`singer_state.singer_state`. Take it out"),
+        ({"bookmark": {"contacts": {}}}, ", but has `bookmark`: repair it; without it everything is read"),
+        ({"singer_state": {"contacts": {}}}, ", but has `contacts`: repair it"),
+        ({"completed": {}}, ", but has `completed`: repair it"),
+        ({"bookmarks": None}, "}: repair it"),
+        ({"bookmarks": {"contacts": 7}}, "}: repair it"),
+        ({"me@acme.example": 1}, "}: repair it"),
+        ({"singer_state": None}, "}: repair it"),
+        ([STATE], "}: repair it"),
+    ],
+)
+def test_a_state_that_is_none_is_no_fresh_start(state: Any, said: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        bookmarks_of(state)
+    assert said in raised.value.message
+    assert "\n" not in raised.value.message
+
+
+@pytest.mark.parametrize("state", [{}, {"singer_state": {}}, STATE, {"singer_state": STATE}, {**STATE, "more": 1}])
+def test_these_are_states(state: dict[str, Any]) -> None:
+    assert bookmarks_of(state) == (STATE["bookmarks"] if "bookmarks" in f"{state}" else {})
 
 
 @pytest.mark.parametrize("arguments", [(), ("--test",)])
