@@ -73,14 +73,15 @@ def too_many_calls(action: str, limit: int, window: str) -> ApiError:
     )
 
 
-def no_credits(style: str) -> ApiError:
-    """Refuse a purchase: 422, and only the wording tells that it is about credits."""
+def no_credits(style: str, kind: str, left: int) -> ApiError:
+    """Refuse a purchase: 422, and in the old style only the wording tells that it is about credits."""
     body: dict[str, Any] = {
         "error": f"You have insufficient credits! <a href='{_UPGRADE}' "
         "aria-onclick='close_alert'>Upgrade your plan</a> to increase your number of lead credits."
     }
     if style == "new":
-        body["error_details"] = {"code": "BILLING.LIMIT.CREDITS_EXHAUSTED"}
+        context = {"credit_type": kind, "credit_balance": left}
+        body["error_details"] = {"code": "BILLING.LIMIT.CREDITS_EXHAUSTED", "context": context}
     return ApiError(422, body)
 
 

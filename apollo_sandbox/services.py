@@ -79,9 +79,9 @@ class Call:
         """Give the team's data."""
         return self.services.world
 
-    def charge(self, amount: int, records: list[str], kind: str = "") -> None:
-        """Take credits for the answer, or refuse."""
-        self.services.credits.charge(self.action, amount, records, kind)
+    def charge(self, amount: int, records: list[str], kind: str = "lead_credit", **more: int) -> None:
+        """Take credits of a kind for the answer, and more of others, or refuse."""
+        self.services.credits.charge(self.action, {kind: amount, **more}, records)
 
     def deviating(self, place: str) -> Iterator[tuple[Any, Fault]]:
         """Give what this answer's deviations change at a place of theirs, each with its fault."""

@@ -15,6 +15,7 @@ MOST_PORT = 65_535
 PLANS = ("free", "basic", "professional", "organization", "unlimited")
 DEAL_DATE_STYLES = ("opportunity_created_at", "created_at")
 CREDIT_ERROR_STYLES = ("new", "old")
+CREDIT_CYCLES = (1, 3, 12)
 
 
 class SettingsError(ValueError):
@@ -82,6 +83,11 @@ class Settings:
     )
     credits: int = _switch(10_000, "Credits the team has per cycle.")
     credits_consumed: int = _switch(0, "Credits already consumed when the sandbox starts.")
+    conversation_credits: int | None = _switch(None, "Credits of a pool of their own for conversations [the team's].")
+    direct_dial_credits: int | None = _switch(None, "Credits of a pool of their own for mobile numbers [the team's].")
+    user_credits: int | None = _switch(None, "Credits that the key's user may use of the team's per cycle [all].")
+    credit_cycle: int = _switch(1, "Months of a billing cycle: 1, 3 or 12.")
+    meter_lag: float = _switch(0.0, "Sandbox seconds after which a charge is in the meter.")
     credit_error: str = _switch("new", "Shape of the no-credits error: new or old.")
 
     display_limit: int = _switch(50_000, "How deep a list can be paged.")
@@ -99,6 +105,7 @@ class Settings:
         for name in ("forbid", "paid_only", "limit", "fault"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         self._at_least(0, "port", *(one.name for one in fields(Sizes)), "credits", "credits_consumed", "latency_ms")
+        self._at_least(0, "conversation_credits", "direct_dial_credits", "user_credits", "meter_lag")
         self._at_least(0, "edits_per_request", "enrichment_seconds", "export_seconds")
         self._at_least(1, "display_limit", "tie_size", "token_lifetime")
         if self.port > MOST_PORT:
@@ -107,6 +114,7 @@ class Settings:
         self._one_of("plan", PLANS)
         self._one_of("deal_created_field", DEAL_DATE_STYLES)
         self._one_of("credit_error", CREDIT_ERROR_STYLES)
+        self._one_of("credit_cycle", CREDIT_CYCLES)
         if self.clock_speed <= 0:
             message = f"clock_speed must be above 0, not {self.clock_speed}"
             raise SettingsError(message)
@@ -127,10 +135,10 @@ class Settings:
                 message = f"{name} must be at least {least}, not {value}"
                 raise SettingsError(message)
 
-    def _one_of(self, name: str, choices: tuple[str, ...]) -> None:
+    def _one_of(self, name: str, choices: tuple[str, ...] | tuple[int, ...]) -> None:
         value = getattr(self, name)
         if value not in choices:
-            message = f"{name} must be one of {', '.join(choices)}, not {value!r}"
+            message = f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}"
             raise SettingsError(message)
 
     @property

@@ -32,6 +32,16 @@ class UsageLog:
         return sum(charge["credits"] for charge in self.charges)
 
     @property
+    def charged_twice(self) -> dict[str, dict[str, int]]:
+        """Give the records that were charged for more than once, by endpoint, and how often."""
+        times = Counter((charge["endpoint"], record) for charge in self.charges for record in charge["records"])
+        twice: dict[str, dict[str, int]] = {}
+        for (endpoint, record), number in times.items():
+            if number > 1:
+                twice.setdefault(endpoint, {})[record] = number
+        return twice
+
+    @property
     def requests_total(self) -> int:
         """Give the number of requests."""
         return sum(self.requests.values())
@@ -69,6 +79,7 @@ class UsageLog:
             "rate_limited_total": self.rate_limited_total,
             "credits_spent": self.credits_spent,
             "credits_by_endpoint": dict(by_endpoint),
+            "charged_twice": self.charged_twice,
             "charges": [dict(charge) for charge in self.charges],
             "faults": dict(self.faults),
             "max_in_flight": self.max_in_flight,

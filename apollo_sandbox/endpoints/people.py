@@ -197,12 +197,9 @@ def _asks_for_more(params: Params) -> bool:
 
 def _pay_for(call: Call, people: list[Person]) -> int:
     """Charge each match, whether or not the team paid for the same person before."""
-    phones = call.params.flag("reveal_phone_number")
-    price = 1 + (PHONE_NUMBER_PRICE if phones else 0)
-    amount = price * len(people)
-    kind = "direct_dial_credit" if phones else ""
-    call.charge(amount, [one.person_id for one in people], kind)
-    return amount
+    phones = PHONE_NUMBER_PRICE * len(people) if call.params.flag("reveal_phone_number") else 0
+    call.charge(len(people), [one.person_id for one in people], direct_dial_credit=phones)
+    return len(people) + phones
 
 
 def _finish_later(call: Call, request_id: int, people: list[Person], answer: Json) -> None:

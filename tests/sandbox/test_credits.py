@@ -219,3 +219,58 @@ def test_a_new_cycle_brings_new_credits(serve: Serve, fake_time: FakeTime) -> No
         assert after["current_credit_cycle"]["start_date"] == "2026-10-01T00:00:00.000Z"
         assert after["credit_usage_stats"]["lead_credit"]["left_over"] == 100
         assert len(after["credit_usage_stats"]) == 10
+
+
+@pytest.mark.parametrize(
+    ("months", "start", "end"), [(1, "2026-09", "2026-10"), (3, "2026-07", "2026-10"), (12, "2026-01", "2027-01")]
+)
+def test_a_cycle_is_a_month_a_quarter_or_a_year(serve: Serve, months: int, start: str, end: str) -> None:
+    with serve(credit_cycle=months) as (_, client):
+        cycle = client.search("usage_stats/credit_usage_stats")["current_credit_cycle"]
+    assert cycle == {"start_date": f"{start}-01T00:00:00.000Z", "end_date": f"{end}-01T00:00:00.000Z"}
+
+
+def test_kinds_may_have_pools_of_their_own(serve: Serve) -> None:
+    with serve(credits=5, conversation_credits=1, direct_dial_credits=8, contacts=200) as (sandbox, client):
+        first, second = [one.id for one in sandbox.world.conversations if one.insights][:2]
+        assert client.get(f"conversations/{first}").status_code == 200
+        assert client.get(f"conversations/{second}").status_code == 422
+        people = [{"id": sandbox.world.people.person(serial).person_id} for serial in range(2)]
+        refused = client.post("people/bulk_match", details=people, reveal_phone_number=True)
+        context = {"credit_type": "direct_dial_credit", "credit_balance": 8}
+        assert refused.json()["error_details"]["context"] == context
+        assert client.post("people/bulk_match", details=people[:1], reveal_phone_number=True).status_code == 200
+        left = client.search("usage_stats/credit_usage_stats")["credit_usage_stats"]
+        assert [left[kind]["left_over"] for kind in ("lead_credit", "conversation_credit", "direct_dial_credit")] == [
+            4,
+            0,
+            0,
+        ]
+        assert "total_unified_credits_used" not in client.read("users/api_profile", include_credit_usage="true")
+
+
+def test_the_user_of_the_key_may_have_a_cap(serve: Serve) -> None:
+    with serve(credits=100, credits_consumed=40, user_credits=1) as (sandbox, client):
+        person, other = (sandbox.world.people.person(serial).person_id for serial in range(2))
+        assert client.read("users/api_profile", include_credit_usage="true")["num_credits_remaining"] == 1
+        assert client.get(f"people/{person}").status_code == 200
+        assert client.read("users/api_profile", include_credit_usage="true")["num_credits_remaining"] == 0
+        assert client.get(f"people/{other}").status_code == 422
+        assert _balance(client) == {"limit": 100, "consumed": 41, "left_over": 59}
+
+
+def test_the_meter_may_lag(serve: Serve, fake_time: FakeTime) -> None:
+    with serve(monotonic=fake_time, credits=9, meter_lag=60) as (sandbox, client):
+        client.read(f"people/{sandbox.world.people.person(0).person_id}")
+        assert _balance(client) == {"limit": 9, "consumed": 0, "left_over": 9}
+        fake_time.seconds += 61
+        assert _balance(client) == {"limit": 9, "consumed": 1, "left_over": 8}
+
+
+def test_what_was_charged_twice_is_in_the_ledger(serve: Serve) -> None:
+    with serve() as (sandbox, client):
+        person, other = (sandbox.world.people.person(serial).person_id for serial in range(2))
+        for one in (person, other, person):
+            client.read(f"people/{one}")
+        assert sandbox.ledger.charged_twice == {"people/show": {person: 2}}
+        assert sandbox.ledger.as_dict()["charged_twice"] == {"people/show": {person: 2}}
