@@ -12,11 +12,12 @@ import contextlib
 import dataclasses
 import datetime
 import hashlib
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 
 from tap_apollo.singer.conform import timestamp
-from tap_apollo.singer.memory import encoded, expire
+from tap_apollo.singer.memory import Reading, encoded, expire
 from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 PHONE_NUMBER = 8
 
 #: After how many days spending is out of every billing cycle, where Apollo does not show the cycle.
-LONGEST_CYCLE = 31
+LONGEST_CYCLE = 366
+
+#: Kinds of credits, as Apollo's meter names them: what has no limit of its own draws on the first.
+LEAD, CONVERSATION, DIRECT_DIAL = "lead_credit", "conversation_credit", "direct_dial_credit"
 
 
 #: Where the state holds what was spent, beside the bookmarks of the streams.
@@ -53,6 +57,8 @@ class Price:
         surcharge: Returns what comes on top of a unit, at most, by the settings.
         detail: What a unit is more exactly, as the docs go on after it.
         sure: How the price is known, as the docs say it.
+        kind: The kind of credits that it costs.
+        shares: Returns the most of a unit per kind, by the settings, if it is more than one.
     """
 
     credits: int
@@ -62,6 +68,13 @@ class Price:
     surcharge: Callable[[Mapping[str, Any]], int] | None = None
     detail: str = ""
     sure: str = "documented"
+    kind: str = LEAD
+    shares: Callable[[Mapping[str, Any]], Mapping[str, int]] | None = None
+
+    def draw(self, config: Mapping[str, Any]) -> Draw:
+        """Return of which kinds the credits are that a unit costs, by the settings."""
+        unit = self.at_most(config)
+        return Draw(unit, self.shares(config) if self.shares else {self.kind: unit})
 
     def at_most(self, config: Mapping[str, Any]) -> int:
         """Return the most that a unit can cost by the settings."""
@@ -78,20 +91,53 @@ class Price:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pool:
+    """Credits of one kind.
+
+    Attributes:
+        left: How many are left.
+        consumed: How many the whole team has used in the cycle.
+    """
+
+    left: int
+    consumed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Meter:
     """What Apollo itself says of the team's credits.
 
     Attributes:
-        balance: Credits left.
-        consumed: Credits the whole team has used in the cycle.
+        lead: The pool that everything draws on which has none of its own.
+        others: The pools that have a limit of their own, by kind.
+        unified: Whether all kinds share one pool all the same; None if Apollo does not say.
+        user: What the key's user may still use of the team's; None if he may use all.
         start: The day the billing cycle began; None if Apollo does not say.
         end: The day it ends.
     """
 
-    balance: int
-    consumed: int = 0
+    lead: Pool
+    others: Mapping[str, Pool] = dataclasses.field(default_factory=dict)
+    unified: bool | None = True
+    user: int | None = None
     start: datetime.date | None = None
     end: datetime.date | None = None
+
+    @property
+    def cycle(self) -> tuple[datetime.date, datetime.date] | None:
+        """The first and the last day of the billing cycle, if Apollo says both."""
+        return (self.start, self.end) if self.start and self.end else None
+
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """All pools, by kind."""
+        return {LEAD: self.lead, **({} if self.unified else self.others)}
+
+    def pools_of(self, kind: str) -> tuple[str, ...]:
+        """Return the pools on which credits of a kind may draw: where Apollo leaves it open, both have to bear it."""
+        if kind not in self.pools:
+            return (LEAD,)
+        return (kind,) if self.unified is False else tuple(dict.fromkeys((LEAD, kind)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,11 +148,35 @@ class Limits:
         budget: Most credits in one sync.
         per_cycle: Most credits in one billing cycle.
         reserve: Credits of the team's balance that are not to be touched.
+        per_month: Most credits in one calendar month.
     """
 
     budget: int = 0
     per_cycle: int | None = None
     reserve: int = 0
+    per_month: int | None = None
+
+    @property
+    def needing_the_meter(self) -> list[str]:
+        """The settings that hold only if Apollo's meter can be read."""
+        cycle = [] if self.per_cycle is None else ["credit_budget_per_cycle"]
+        return [*cycle, *(["credit_reserve"] if self.reserve else [])]
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """Of which kinds the credits are that a stream spends.
+
+    Attributes:
+        unit: What a unit costs at most.
+        shares: How much of that may be of each kind.
+    """
+
+    unit: int
+    shares: Mapping[str, int]
+
+
+_LEADS = Draw(1, {LEAD: 1})
 
 
 class Spending:
@@ -124,9 +194,11 @@ class Spending:
         self._run = run
         self._today = today
         self._spent = spent
-        if meter and meter.start and meter.end:
-            spent.cycle = meter.start, meter.end
-        expire(spent.days, self._first_day())
+        if meter and meter.cycle:
+            spent.cycle = meter.cycle
+        since = self.cycle_start or self._today() - datetime.timedelta(days=LONGEST_CYCLE)
+        expire(spent.days, min(since, self._today().replace(day=1)))
+        self.not_shown = self._read(meter) if meter else 0
 
     def to_state(self, on_the_way: int = 0) -> dict[str, Any]:
         """Return what a later run takes up, as JSON, with credits that are not settled yet."""
@@ -136,19 +208,48 @@ class Spending:
             runs[self._run] = runs.get(self._run, 0) + on_the_way
         return state
 
-    def _first_day(self) -> datetime.date:
-        """Return the first day that counts: of the cycle, or, of an unknown one, the earliest that it can have."""
-        today = self._today()
-        if self._spent.cycle is not None:
-            start, end = self._spent.cycle
-            if start <= today <= end:
-                return start
-        return today - datetime.timedelta(days=LONGEST_CYCLE)
+    def _read(self, meter: Meter) -> int:
+        """Return the credits that are spent and that the meter may not show yet, and note what it shows.
+
+        That is what was booked since an earlier reading and what that one did not show, less the rise since; at most
+        what was booked since yesterday.
+        """
+        spent, today = self._spent, self._today()
+        booked = [(day, run, number) for day, runs in spent.days.items() for run, number in runs.items()]
+        recent = sum(number for day, _, number in booked if day >= today - datetime.timedelta(days=1))
+        expire(spent.readings, max(self.cycle_start or today, today - datetime.timedelta(days=2)))
+        missing = [
+            reading.not_shown
+            + sum(number for day, run, number in booked if (day, run) >= (read_on, reader))
+            - sum(pool.consumed - reading.consumed.get(kind, pool.consumed) for kind, pool in meter.pools.items())
+            for read_on, readings in spent.readings.items()
+            for reader, reading in readings.items()
+        ]
+        not_shown = max(0, min(recent, max(missing, default=recent)))
+        consumed = {kind: pool.consumed for kind, pool in meter.pools.items()}
+        spent.readings.setdefault(today, {})[self._run] = Reading(consumed, not_shown)
+        return not_shown
 
     @property
-    def total(self) -> int:
-        """Credits spent in the cycle."""
-        return sum(max(0, sum(runs.values())) for runs in self._spent.days.values())
+    def cycle_start(self) -> datetime.date | None:
+        """The first day of the billing cycle; None if Apollo has not shown it."""
+        if self._spent.cycle is None:
+            return None
+        start, end = self._spent.cycle
+        return start if start <= self._today() <= end else None
+
+    @property
+    def in_cycle(self) -> int:
+        """Credits spent in the billing cycle; if it is not known, all that are remembered."""
+        return self._since(self.cycle_start or datetime.date.min)
+
+    @property
+    def in_month(self) -> int:
+        """Credits spent in the calendar month."""
+        return self._since(self._today().replace(day=1))
+
+    def _since(self, first: datetime.date) -> int:
+        return sum(max(0, sum(runs.values())) for day, runs in self._spent.days.items() if day >= first)
 
     def book(self, credits_spent: int) -> None:
         """Add to what was spent today."""
@@ -168,20 +269,30 @@ class Spending:
 class Ledger:
     """Keeps all streams of a run within the limits. Safe to use from several threads."""
 
-    def __init__(self, limits: Limits, spending: Spending, meter: Meter | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        spending: Spending,
+        meter: Meter | None = None,
+        draws: Mapping[str, Draw] | None = None,
+    ) -> None:
         """Open the ledger.
 
         Args:
             limits: What may be spent.
             spending: What was spent before.
-            meter: The team's balance; None if it cannot be read, and is then no limit.
+            meter: What Apollo says; None if it cannot be read, and is then no limit.
+            draws: Of which kinds the credits are that each stream spends; by default lead credits.
         """
         self.limits = limits
         self.meter = meter
         self.spent: collections.Counter[str] = collections.Counter()
         self._spending = spending
+        self._draws = draws or {}
+        self._not_shown = spending.not_shown
         self._reserved = 0
-        self._exhausted = False
+        self._drawn: collections.Counter[str] = collections.Counter()  # of each pool, with what is reserved
+        self._exhausted: set[str | None] = set()
         self._lock = threading.Lock()
 
     @property
@@ -192,22 +303,43 @@ class Ledger:
     @property
     def in_cycle(self) -> int:
         """Credits spent in this billing cycle, by this run and those before."""
-        return self._spending.total
+        return self._spending.in_cycle
+
+    @property
+    def in_month(self) -> int:
+        """Credits spent in this calendar month, by this run and those before."""
+        return self._spending.in_month
 
     @property
     def balance(self) -> int | None:
         """The team's balance by our own count."""
-        return None if self.meter is None else self.meter.balance - self.total
+        return None if self.meter is None else self._left(LEAD)
+
+    @property
+    def most(self) -> int:
+        """The most credits that this run can still spend."""
+        rooms = [self.limits.budget - self.total]
+        if self.limits.per_cycle is not None:
+            rooms.append(self.limits.per_cycle - self.in_cycle)
+        if self.limits.per_month is not None:
+            rooms.append(self.limits.per_month - self.in_month)
+        if self.meter is not None:
+            rooms.append(sum(max(0, self._left(pool) - self.limits.reserve) for pool in self._pools))
+        return max(0, min(rooms))
 
     def summary(self) -> str:
         """Return one line on what was spent, for the log."""
         limits = self.limits
-        cycle = f" of {limits.per_cycle:,}" if limits.per_cycle is not None else ""
-        parts = [
-            f"{self.total:,} of {limits.budget:,} spent in this sync",
-            f"{self.in_cycle:,}{cycle} in this cycle",
-            "the team's balance is unknown" if self.balance is None else f"{self.balance:,} left of the team's balance",
-        ]
+        parts = [f"{self.total:,} of {limits.budget:,} spent in this sync"]
+        if self._spending.cycle_start or limits.per_cycle is not None:
+            parts.append(f"{self.in_cycle:,}{_of(limits.per_cycle)} in this cycle")
+        if limits.per_month is not None:
+            parts.append(f"{self.in_month:,}{_of(limits.per_month)} in this month")
+        if self.meter is None:
+            parts.append("the team's balance is unknown")
+        for pool in self._pools if self.meter else ():
+            kind = "" if pool == LEAD else f" of `{pool}`"
+            parts.append(f"{self._left(pool):,} left of the team's balance{kind}")
         by_stream = ", ".join(f"{name} {spent:,}" for name, spent in self.spent.most_common() if spent)
         return f"Credits: {'; '.join(parts)}{f' ({by_stream})' if by_stream else ''}."
 
@@ -215,15 +347,16 @@ class Ledger:
         """Return one line on what may be spent, for the plan."""
         limits = self.limits
         parts = [f"`credit_budget` is {limits.budget:,}"]
-        if limits.per_cycle is not None:
-            parts.append(
-                f"{max(0, limits.per_cycle - self.in_cycle):,} of {limits.per_cycle:,} credits of "
-                "`credit_budget_per_cycle` are left"
-            )
-        if self.balance is None:
+        for name, most, spent in (
+            ("credit_budget_per_cycle", limits.per_cycle, self.in_cycle),
+            ("credit_budget_per_month", limits.per_month, self.in_month),
+        ):
+            if most is not None:
+                parts.append(f"{max(0, most - spent):,} of {most:,} credits of `{name}` are left")
+        if self.meter is None:
             parts.append("the team's balance is unknown")
         else:
-            parts.append(self._left_of_the_balance)
+            parts += map(self._said_left, self._pools)
         return f"{'; '.join(parts)}."
 
     def write_to(self, state: TapState) -> None:
@@ -236,39 +369,46 @@ class Ledger:
             spent = self._spending.to_state(self._reserved)
         state.setdefault("bookmarks", {})[SPENDING] = spent
 
-    def exhaust(self) -> None:
-        """Note that Apollo refused a request for want of credits."""
-        self._exhausted = True
+    def exhaust(self, kind: str | None = None) -> None:
+        """Note that Apollo refused a request for want of credits, of a kind or, if it names none, of all."""
+        self._exhausted.add(kind)
 
-    def affordable(self, price: int) -> int:
-        """Return how many units of a price may be bought now.
+    def affordable(self, price: int, stream: str = "") -> int:
+        """Return how many units of a price a stream may buy now.
 
         Raises:
             LimitReachedError: Not one.
         """
         with self._lock:
-            return self._room(price) // price
+            return self._units(stream, price)
 
     @contextlib.contextmanager
     def reserved(self, stream: str, worst: int) -> Iterator[Receipt]:
         """Set the worst case of a request aside while it is on its way, then book what the receipt says.
 
-        A receipt that is left open, as by an error, is booked at the worst case.
+        A receipt that is left open, as by an error, is booked at the worst case. Of each pool, it is booked at no less
+        than it can have cost there.
 
         Raises:
             LimitReachedError: The worst case does not fit; nothing may be sent.
         """
         with self._lock:
             if worst:
-                self._room(worst)
+                self._units(stream, worst)
+            drawn = self._drawn_by(stream, worst)
             self._reserved += worst
+            self._drawn += drawn
         receipt = Receipt(worst)
         try:
             yield receipt
         finally:
             with self._lock:
                 self._reserved -= worst
-                self._book(stream, receipt.credits)
+                more = max(0, receipt.credits - worst)
+                for pool, most in drawn.items():
+                    self._drawn[pool] += min(receipt.credits, most + more) - most
+                self.spent[stream] += receipt.credits
+                self._spending.book(receipt.credits)
 
     def take_back(self, stream: str, credits_unspent: int, *, booked: datetime.date, of_this_run: bool) -> None:
         """Correct what was booked too high, once it is known.
@@ -282,51 +422,90 @@ class Ledger:
         with self._lock:
             if of_this_run:
                 self.spent[stream] -= credits_unspent
+                for pool, most in self._drawn_by(stream, credits_unspent).items():
+                    self._drawn[pool] -= most
+            else:  # the meter will never show it
+                self._not_shown = max(0, self._not_shown - credits_unspent)
             self._spending.take_back(credits_unspent, booked)
 
-    def _book(self, stream: str, credits_spent: int) -> None:
-        self.spent[stream] += credits_spent
-        self._spending.book(credits_spent)
+    @property
+    def _pools(self) -> list[str]:
+        """The pools on which the streams draw."""
+        kinds = [kind for draw in self._draws.values() for kind in draw.shares] or [LEAD]
+        return [*dict.fromkeys(pool for kind in kinds for pool in (self.meter.pools_of(kind) if self.meter else ()))]
 
-    def _room(self, price: int) -> int:
-        """Return the credits that all limits leave, which is enough for a price.
+    def _drawn_by(self, stream: str, price: int) -> collections.Counter[str]:
+        """Return what a price takes from each pool at most."""
+        draw = self._draws.get(stream, _LEADS)
+        drawn: collections.Counter[str] = collections.Counter()
+        for kind, share in draw.shares.items():
+            for pool in self.meter.pools_of(kind) if self.meter else ():
+                drawn[pool] = min(price, drawn[pool] + math.ceil(price * share / draw.unit))
+        return drawn
+
+    def _left(self, pool: str) -> int:
+        """Return what is left of a pool by our own count."""
+        if self.meter is None:
+            raise TypeError("without a meter nothing is known to be left")
+        return self.meter.pools[pool].left - self._not_shown - self._drawn[pool]
+
+    def _units(self, stream: str, price: int) -> int:
+        """Return how many units of a price fit all limits.
 
         Raises:
-            LimitReachedError: It is not.
+            LimitReachedError: Not one.
         """
-        if self._exhausted:
-            raise LimitReachedError("Apollo says that the team's credits are used up")
+        if out := self._exhausted & {None, *self._draws.get(stream, _LEADS).shares}:
+            of = next((f" of `{kind}`" for kind in out if kind), "")
+            raise LimitReachedError(f"Apollo says that the team's credits{of} are used up")
         if not self.limits.budget:
             raise LimitReachedError("`credit_budget` is 0: set it to the most credits that a sync may spend")
-        rooms = self._rooms()
-        limit = min(rooms, key=lambda name: (rooms[name], name))
-        room = rooms[limit] - self._reserved
-        if room < price:
+        rooms = self._rooms(stream, price)
+        limit, (room, part) = min(rooms.items(), key=lambda one: (one[1][0] // one[1][1], one[1][0], one[0]))
+        if room < part:
             raise LimitReachedError(f"{self._standing(limit)}, and the next request may cost {price:,}")
-        return room
+        return room // part
 
-    def _rooms(self) -> dict[str, int]:
-        """Return the credits that each limit leaves, what is on its way not counted."""
-        limits, balance = self.limits, self.balance
-        rooms = {"credit_budget": limits.budget - self.total}
+    def _rooms(self, stream: str, price: int) -> dict[str, tuple[int, int]]:
+        """Return the credits that each limit leaves, and how many of them a unit of a price takes."""
+        limits, reserved = self.limits, self._reserved
+        rooms = {"credit_budget": (limits.budget - self.total - reserved, price)}
         if limits.per_cycle is not None:
-            rooms["credit_budget_per_cycle"] = limits.per_cycle - self._spending.total
-        if balance is not None:
-            rooms["credit_reserve"] = balance - limits.reserve
+            rooms["credit_budget_per_cycle"] = limits.per_cycle - self.in_cycle - reserved, price
+        if limits.per_month is not None:
+            rooms["credit_budget_per_month"] = limits.per_month - self.in_month - reserved, price
+        if self.meter is None:
+            return rooms
+        for pool, part in self._drawn_by(stream, price).items():
+            if part:
+                rooms[pool] = self._left(pool) - limits.reserve, part
+            if part and pool == LEAD and self.meter.user is not None:
+                rooms["user"] = self.meter.user - self._drawn[LEAD], part
         return rooms
 
     def _standing(self, limit: str) -> str:
         """Say where a limit stands."""
-        if limit == "credit_reserve":
-            return self._left_of_the_balance
-        per_cycle = limit == "credit_budget_per_cycle"
-        spent, most = (self._spending.total, self.limits.per_cycle) if per_cycle else (self.total, self.limits.budget)
+        limits = self.limits
+        if limit == "user":
+            return f"the user of the key has {counted(self._rooms('', 1)[limit][0], 'credit')} left"
+        if self.meter and limit in self.meter.pools:
+            return self._said_left(limit)
+        spent, most = {
+            "credit_budget": (self.total, limits.budget),
+            "credit_budget_per_cycle": (self.in_cycle, limits.per_cycle),
+            "credit_budget_per_month": (self.in_month, limits.per_month),
+        }[limit]
         return f"{spent:,} of {counted(most or 0, 'credit')} of `{limit}` are spent"
 
-    @property
-    def _left_of_the_balance(self) -> str:
+    def _said_left(self, pool: str) -> str:
+        kind = "" if pool == LEAD else f" of `{pool}`"
         kept = f", and `credit_reserve` is {self.limits.reserve:,}" if self.limits.reserve else ""
-        return f"the team has {counted(self.balance or 0, 'credit')} left{kept}"
+        late = f", {self._not_shown:,} that Apollo's meter may not show yet taken off" if self._not_shown else ""
+        return f"the team has {counted(self._left(pool), 'credit')}{kind} left{late}{kept}"
+
+
+def _of(limit: int | None) -> str:
+    return "" if limit is None else f" of {limit:,}"
 
 
 @dataclasses.dataclass
@@ -400,23 +579,36 @@ def _digest(key: str) -> str:
     return base64.b64encode(hashlib.blake2b(key.encode(), digest_size=6).digest()).decode()
 
 
-def read_meter(reply: Mapping[str, Any]) -> Meter:
-    """Read the reply of ``usage_stats/credit_usage_stats``.
+def read_meter(reply: Mapping[str, Any], profile: Mapping[str, Any] | None = None) -> Meter:
+    """Read the reply of ``usage_stats/credit_usage_stats``, and what the profile of the key's user adds.
 
-    ``lead_credit`` is the pool that all requests draw on; on unified plans what is left of it is net of the other
-    kinds (vendor's reference).
+    A kind with a limit above 0 is a pool of its own, unless the team's credits are unified: then what is left of
+    ``lead_credit`` is net of the others, and the profile has their sum (vendor's reference of both).
+
+    Args:
+        reply: The meter.
+        profile: ``users/api_profile`` with ``include_credit_usage``; None if it cannot be read.
 
     Raises:
-        LookupError, TypeError, ValueError: It is of an unknown form.
+        LookupError, TypeError, ValueError: The meter is of an unknown form.
     """
-    pool = reply["credit_usage_stats"]["lead_credit"]
+    pools = reply["credit_usage_stats"]
+    lead = _pool(pools[LEAD])
     cycle = reply.get("current_credit_cycle") or {}
+    others = {kind: pools[kind] for kind in (CONVERSATION, DIRECT_DIAL) if (pools.get(kind) or {}).get("limit")}
+    user = (profile or {}).get("num_credits_remaining")
     return Meter(
-        balance=int(pool["left_over"]),
-        consumed=int(pool.get("consumed") or 0),
+        lead=lead,
+        others={kind: _pool(pool) for kind, pool in others.items()},
+        unified=None if not profile else profile.get("total_unified_credits_used") is not None,
+        user=int(user) if isinstance(user, (int, float)) else None,
         start=_day(cycle.get("start_date")),
         end=_day(cycle.get("end_date")),
     )
+
+
+def _pool(pool: Mapping[str, Any]) -> Pool:
+    return Pool(int(pool["left_over"]), int(pool.get("consumed") or 0))
 
 
 def _day(moment: str | None) -> datetime.date | None:

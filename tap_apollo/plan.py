@@ -130,6 +130,8 @@ class Plan:
                 "credit_budget": limits.budget,
                 "credit_budget_per_cycle": limits.per_cycle,
                 "spent_in_cycle": self.ledger.in_cycle,
+                "credit_budget_per_month": limits.per_month,
+                "spent_in_month": self.ledger.in_month,
                 "balance": self.ledger.balance,
                 "credit_reserve": limits.reserve,
             }

@@ -15,6 +15,7 @@ from requests.adapters import HTTPAdapter
 from tap_apollo.api.auth import authenticator
 from tap_apollo.api.client import Client
 from tap_apollo.api.concurrency import PrioritySemaphore, WriterLock
+from tap_apollo.api.errors import ApolloError
 from tap_apollo.api.rate_limits import MARGIN, MINUTE, Limiter
 from tap_apollo.report import SyncReport
 
@@ -46,6 +47,7 @@ class Services:
         trial: Whether the run only tries the connection: then nothing is bought.
         discovering: Whether the run only discovers: then nothing is waited for.
         planning: Whether the run only plans: then only the window of a minute is waited for.
+        ledger_refused: Why nothing can be bought, if the ledger could not be opened.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Services:
         self.trial = False
         self.discovering = False
         self.planning = False
+        self.ledger_refused: ApolloError | None = None
         self.config = config
         self.credential = next(filter(config.get, ("api_key", "refresh_token", "access_token")), "api_key")
         self.logger = logger
@@ -146,10 +149,17 @@ class Services:
         """What the run may spend and has spent.
 
         Raises:
-            ApolloError: The state does not tell what was spent in this cycle.
+            ApolloError: The state does not tell what was spent in this cycle, or a limit cannot be checked; the same
+                to all who ask.
         """
+        if self.ledger_refused:
+            raise self.ledger_refused
         if self._ledger is None:
-            self._ledger = self._open_ledger()
+            try:
+                self._ledger = self._open_ledger()
+            except ApolloError as error:
+                self.ledger_refused = error
+                raise
         return self._ledger
 
     @property

@@ -13,8 +13,7 @@ from typing_extensions import override
 
 from tap_apollo.api.client import UNREADABLE
 from tap_apollo.api.concurrency import side_by_side
-from tap_apollo.api.errors import ApolloError, ForbiddenError, SettingsError, UnknownReplyError
-from tap_apollo.api.rate_limits import WaitTooLongError
+from tap_apollo.api.errors import ApolloError, CredentialsError, SettingsError
 from tap_apollo.cli import CommandTap, bookmarks_of
 from tap_apollo.config import checks, settings
 from tap_apollo.credits import SPENDING, Ledger, Limits, Spending, read_meter
@@ -24,7 +23,7 @@ from tap_apollo.services import Services
 from tap_apollo.singer.memory import Spent, StateError, decoded
 from tap_apollo.singer.messages import BlockWriter
 from tap_apollo.streams import CREDIT_STREAMS, PAGED, REFRESHED, STREAMS
-from tap_apollo.streams.workspace import CreditUsageStats
+from tap_apollo.streams.workspace import CreditUsageStats, UserProfile
 from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from tap_apollo.credits import Meter
     from tap_apollo.plan import Plan
+    from tap_apollo.readers.purchase import Purchase
     from tap_apollo.singer.stream import ApolloStream
 
 #: Seconds that the end of a run waits for a thread to come to a stop.
@@ -127,9 +127,15 @@ class TapApollo(CommandTap):
         """Return a ledger with what the state and Apollo tell.
 
         Raises:
-            ApolloError: The state does not tell what was spent in this cycle.
+            ApolloError: The state does not tell what was spent in this cycle, or a limit cannot be checked.
         """
-        meter = self._meter()
+        limits = Limits(
+            self.config["credit_budget"],
+            self.config.get("credit_budget_per_cycle"),
+            self.config["credit_reserve"],
+            self.config.get("credit_budget_per_month"),
+        )
+        meter = self._meter(limits)
         try:
             spent = decoded(self.state.get("bookmarks", {}).get(SPENDING, {}), Spent)
         except StateError as error:
@@ -138,39 +144,58 @@ class TapApollo(CommandTap):
                 "remove it to count anew.",
             ) from error
         spending = Spending(spent, self.services.run, _today, meter)
-        if meter and meter.start and spending.total > meter.consumed:
+        if limits.per_cycle is not None and spending.cycle_start is None:
+            raise _unchecked(["credit_budget_per_cycle"], "Apollo does not show the billing cycle.")
+        shown = sum(pool.consumed for pool in meter.pools.values()) if meter else 0
+        if meter and meter.cycle and spending.in_cycle > shown:
             self.logger.warning(
-                "Credits: the state counts %s spent in this cycle, Apollo's meter %s for the whole team. The state may "
-                "be of another team, or a request that failed was counted at its worst; the higher count stands.",
-                f"{spending.total:,}",
-                f"{meter.consumed:,}",
+                "Credits: the state counts %s spent in this cycle, Apollo's meter %s for the whole team. The meter may "
+                "lag, the state may be of another team, or a request that failed was counted at its worst; the higher "
+                "count stands.",
+                f"{spending.in_cycle:,}",
+                f"{shown:,}",
             )
-        limits = Limits(
-            self.config["credit_budget"],
-            self.config.get("credit_budget_per_cycle"),
-            self.config["credit_reserve"],
-        )
-        return Ledger(limits, spending, meter)
+        readers = {name: cast("Purchase", CREDIT_STREAMS[name].reads) for name in self.config["credit_streams"]}
+        return Ledger(limits, spending, meter, {name: one.price.draw(self.config) for name, one in readers.items()})
 
-    def _meter(self) -> Meter | None:
-        """Return the team's balance, or None where it may not be read, which is said.
+    def _meter(self, limits: Limits) -> Meter | None:
+        """Return what Apollo's meter shows, or None where it cannot be read and no limit needs it, which is said.
 
         Raises:
-            ApolloError: It cannot be read for another reason.
+            ApolloError: It cannot be read, and a limit needs it.
         """
-        io = StreamIO(
-            self.services, CreditUsageStats, CreditUsageStats.reads.place(), keeps_place=False, needed_by="the ledger"
-        )
         try:
-            reply = io.ask()
-            with io.endpoint.parsing():
-                return read_meter(reply)
-        except (ForbiddenError, WaitTooLongError, UnknownReplyError) as error:
+            reply = self._asked(CreditUsageStats)
+            with CreditUsageStats.endpoint.parsing():
+                return read_meter(reply, self._profile())
+        except CredentialsError:
+            raise
+        except UNREADABLE as error:
+            if error is self.services.report.fatal:
+                raise
             reason = self.services.client.why(error)
-        kept = "`credit_reserve` cannot be kept, and " if self.config["credit_reserve"] else ""
-        text = "Credits: the team's balance is unknown: %s Without it %sthe tap goes by its own limits."
-        self.logger.warning(text, reason, kept)
+            if needing := limits.needing_the_meter:
+                raise _unchecked(needing, reason) from error
+        text = "Credits: the team's balance is unknown: %s Without it the tap goes by its own limits."
+        self.logger.warning(text, reason)
         return None
+
+    def _profile(self) -> dict[str, Any] | None:
+        """Return the key's user with his own limit; None if that cannot be read: then the team's counts."""
+        try:
+            profile = self._asked(UserProfile)
+        except CredentialsError:
+            raise
+        except UNREADABLE as error:
+            if error is self.services.report.fatal:
+                raise
+            return None
+        return profile if isinstance(profile, dict) else None
+
+    def _asked(self, stream: type[ApolloStream]) -> Any:
+        """Ask for what the ledger needs."""
+        place = stream.reads.place()
+        return StreamIO(self.services, stream, place, keeps_place=False, needed_by="the ledger").ask()
 
     def plan(self) -> Plan:
         """Return what a sync would do, by free requests only.
@@ -241,6 +266,8 @@ class TapApollo(CommandTap):
 
     def _sync_in_turn(self, streams: list[Stream]) -> None:
         for stream in streams:
+            if self.services.ledger_refused and cast("ApolloStream", stream).reads.costs:
+                continue  # which was said of the stream that asked for it
             if self.services.report.fatal is None and cast("ApolloStream", stream).ready():
                 stream.sync()
                 stream.finalize_state_progress_markers()
@@ -264,6 +291,15 @@ class TapApollo(CommandTap):
         if self.services.has_ledger:
             self.services.ledger.write_to(self.state)
         self.services.authenticator.finish(PATIENCE)
+
+
+def _unchecked(settings: list[str], reason: str) -> ApolloError:
+    """Return what to raise if a limit cannot be checked: then nothing is bought."""
+    named = " and ".join(f"`{name}`" for name in settings)
+    return ApolloError(
+        f"nothing is bought, as {named} cannot be checked without Apollo's meter: {reason} "
+        f"Or remove {named} and keep to `credit_budget_per_month`."
+    )
 
 
 def _today() -> datetime.date:

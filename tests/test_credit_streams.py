@@ -60,6 +60,11 @@ SMALL: dict[str, Any] = {
     "now": "real",
     "plan": "unlimited",
 }
+UNREADABLE_METER: list[dict[str, Any]] = [
+    {"kind": "status", "status": 404},
+    {"kind": "cloudflare"},
+    {"kind": "hollow"},
+]
 PHONES = {"reveal_phone_number": True, "webhook_url": "https://hooks.example.test/a"}
 
 
@@ -669,7 +674,11 @@ class TestTheTeamsCredits:
             assert not run.records["organization_details"]
             assert team.ledger.credits_spent == booked(run.state) == 2
             assert len(limits_said(caplog)) == 2
-            assert all("Apollo says that the team's credits are used up. Left" in line for line in limits_said(caplog))
+            named = (
+                " of `lead_credit`" if (style, stream) in {("new", "person_details"), ("new", "organizations")} else ""
+            )
+            used_up = f"Apollo says that the team's credits{named} are used up. Left"
+            assert all(used_up in line for line in limits_said(caplog))
             assert requests(team, "organization_details") == 0
             assert not any("trying again" in line for line in caplog.messages)
 
@@ -682,24 +691,108 @@ class TestTheTeamsCredits:
             assert "the team has 0 credits left" in limits_said(caplog)[0]
             assert "5 people" in limits_said(caplog)[0]
 
-    @pytest.mark.parametrize("reserve", [0, 9])
+    @pytest.mark.parametrize("fault", UNREADABLE_METER, ids=lambda fault: fault["kind"])
     def test_that_cannot_be_read_are_no_limit_and_this_is_said(
-        self,
-        reserve: int,
-        caplog: pytest.LogCaptureFixture,
+        self, own: Sandbox, fault: dict[str, Any], caplog: pytest.LogCaptureFixture
     ) -> None:
-        with apollo(forbid=(METER,)) as team:
-            run = buy(team, "person_details", credit_budget=4, credit_reserve=reserve)
-            assert run.error is None
-            assert team.ledger.credits_spent == 4
+        own.faults.add(action=METER, **fault)
+        run = buy(own, "person_details", "organization_details", credit_budget=4, credit_budget_per_month=3)
+        assert run.error is None
+        assert own.ledger.credits_spent == 3
         (line,) = [line for line in caplog.messages if line.startswith("Credits: the team's balance is unknown")]
-        assert METER in line
-        assert ("`credit_reserve` cannot be kept" in line) == bool(reserve)
+        assert "the tap goes by its own limits" in line
 
-    def test_that_fail_to_be_read_let_nothing_be_bought(self, own: Sandbox) -> None:
-        own.faults.add("status", action=METER, status=500)
-        assert buy(own, "person_details").error is not None
+    @pytest.mark.parametrize("fault", UNREADABLE_METER, ids=lambda fault: fault["kind"])
+    @pytest.mark.parametrize("limit", ["credit_reserve", "credit_budget_per_cycle"])
+    def test_that_cannot_be_read_let_nothing_be_bought_if_a_limit_needs_them(
+        self, own: Sandbox, fault: dict[str, Any], limit: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        own.faults.add(action=METER, **fault)
+        limits: dict[str, Any] = {limit: 9}
+        run = buy(own, "person_details", "organization_details", **limits)
+        assert isinstance(run.error, SyncError)
         assert own.ledger.credits_spent == 0
+        (line,) = [line for line in caplog.messages if "nothing is bought" in line]
+        assert f"`{limit}` cannot be checked" in line
+        assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+
+    def test_the_scope_that_is_missing_is_named(self, caplog: pytest.LogCaptureFixture) -> None:
+        with apollo(forbid=(METER,)) as team:
+            assert isinstance(buy(team, "person_details", credit_reserve=9).error, SyncError)
+            assert team.ledger.credits_spent == 0
+        (line,) = [line for line in caplog.messages if "nothing is bought" in line]
+        assert METER in line
+
+    def test_a_cycle_that_is_not_shown_lets_nothing_be_bought_if_a_limit_needs_it(
+        self, own: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def without(response: Any) -> Any:
+            reply = decode(response)
+            return {**reply, "current_credit_cycle": None} if METER in response.url else reply
+
+        monkeypatch.setattr(client, "decode", without)
+        assert isinstance(buy(own, "person_details", credit_budget_per_cycle=9).error, SyncError)
+        assert own.ledger.credits_spent == 0
+        assert buy(own, "person_details", credit_reserve=9, credit_budget=1).error is None
+        assert own.ledger.credits_spent == 1
+
+    @pytest.mark.parametrize("months", [1, 3, 12])
+    def test_limits_hold_for_a_cycle_and_a_month(self, months: int, caplog: pytest.LogCaptureFixture) -> None:
+        with apollo(credit_cycle=months) as team:
+            today = datetime.datetime.now(tz=datetime.timezone.utc).date()
+            year, month = today.year, (today.month - 1) // months * months + 1
+            start = today.replace(year, month, 1)
+            before = {f"{start - datetime.timedelta(days=1)}": {"a": 100}, f"{start}": {"a": 5}}
+            state = {"bookmarks": {"credit_spending": {"days": before}}}
+            run = buy(team, "person_details", state=state, credit_budget_per_cycle=8)
+            assert team.ledger.credits_spent == 3
+            assert "8 of 8 credits of `credit_budget_per_cycle` are spent" in limits_said(caplog)[-1]
+            used = 3 + (5 if months == 1 or today.month == month else 0)
+            buy(team, "person_details", state=run.state, credit_budget_per_month=used + 2)
+            assert team.ledger.credits_spent == 5
+
+    def test_conversations_have_their_own(self) -> None:
+        with apollo(credits=0, conversation_credits=500) as team:
+            run = buy(team, "organization_details", "conversation_details")
+            assert run.error is None
+            assert not run.records["organization_details"]
+            assert len(run.records["conversation_details"]) == 10
+            assert team.ledger.as_dict()["statuses"].keys() == {"200"}
+
+    @pytest.mark.parametrize("named", [True, False])
+    def test_used_up_they_stop_the_streams_of_the_pool_that_apollo_names(self, *, named: bool) -> None:
+        style = "new" if named else "old"
+        with apollo(credits=0, conversation_credits=500, credit_error=style, forbid=(METER,)) as team:
+            run = buy(team, "organization_details", "conversation_details")
+            assert run.error is None
+            assert len(run.records["conversation_details"]) == (10 if named else 0)
+            assert requests(team, "organization_details") == 1
+
+    def test_mobile_numbers_have_their_own(self, caplog: pytest.LogCaptureFixture) -> None:
+        with apollo(credits=100, direct_dial_credits=20) as team:
+            run = buy(team, "people_enrichment", people_enrichment={"from": "contacts", **PHONES})
+            assert run.error is None
+            assert len(run.records["people_enrichment"]) == 2
+            assert "the team has 4 credits of `direct_dial_credit` left" in limits_said(caplog)[0]
+
+    def test_the_cap_of_the_keys_user_counts_if_it_is_smaller(self, caplog: pytest.LogCaptureFixture) -> None:
+        with apollo(credits=100, user_credits=3) as team:
+            run = buy(team, "person_details", credit_reserve=50)
+            assert run.error is None
+            assert team.ledger.credits_spent == 3
+            assert team.ledger.as_dict()["statuses"].keys() == {"200"}
+            assert "the user of the key has 0 credits left" in limits_said(caplog)[0]
+
+    def test_the_reserve_holds_while_the_meter_lags(self) -> None:
+        seconds = Seconds()
+        with apollo(seconds, credits=100, meter_lag=6 * 3600) as team:
+            state = None
+            for _ in range(5):
+                run = buy(team, "person_details", state=state, credit_reserve=80, credit_budget=7)
+                assert run.error is None
+                state = run.state
+                seconds.passed += 2 * 3600
+            assert team.ledger.credits_spent == 20
 
     def test_are_shown_as_they_are_after_the_purchases(self) -> None:
         with apollo() as team:

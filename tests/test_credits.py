@@ -9,7 +9,7 @@ import datetime
 import json
 import threading
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import hypothesis
 import pytest
@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tap_apollo.credits import (
+    Draw,
     Ledger,
     LimitReachedError,
     Limits,
     Meter,
+    Pool,
     Price,
     Purchases,
     Spending,
@@ -35,12 +37,16 @@ DAY = datetime.timedelta(days=1)
 small = st.integers(0, 30)
 
 
+def meter_of(left: int, consumed: int = 0, **options: Any) -> Meter:
+    return Meter(Pool(left, consumed), **options)
+
+
 def spending(state: dict[str, Any] | None = None, today: datetime.date = TODAY, meter: Meter | None = None) -> Spending:
     return Spending(decoded(state or {}, Spent), "run", lambda: today, meter)
 
 
-def ledger(budget: int, *, balance: int | None = None, **limits: int) -> Ledger:
-    meter = None if balance is None else Meter(balance)
+def ledger(budget: int, *, balance: int | None = None, user: int | None = None, **limits: int) -> Ledger:
+    meter = None if balance is None else meter_of(balance, user=user)
     return Ledger(Limits(budget, **limits), spending(meter=meter), meter)
 
 
@@ -50,13 +56,26 @@ class AnyOrder(RuleBasedStateMachine):
     @initialize(
         budget=small,
         per_cycle=st.none() | small,
+        per_month=st.none() | small,
+        user=st.none() | small,
         reserve=small,
         balance=st.none() | small,
         before=small,
     )
-    def open(self, budget: int, per_cycle: int | None, reserve: int, balance: int | None, before: int) -> None:
-        self.meter = None if balance is None else Meter(balance)
-        self.limits = Limits(budget, per_cycle, reserve)
+    def open(
+        self,
+        *,
+        budget: int,
+        per_cycle: int | None,
+        per_month: int | None,
+        user: int | None,
+        reserve: int,
+        balance: int | None,
+        before: int,
+    ) -> None:
+        self.meter = None if balance is None else meter_of(balance, user=user)
+        self.not_shown = before  # no reading tells whether the meter shows it
+        self.limits = Limits(budget, per_cycle, reserve, per_month)
         self.state = {"days": {f"{TODAY - DAY}": {"a": before}}} if before else {}
         self.before = before
         self.ledger = Ledger(self.limits, spending(self.state, meter=self.meter), self.meter)
@@ -69,8 +88,11 @@ class AnyOrder(RuleBasedStateMachine):
         rooms = [self.limits.budget - used]
         if self.limits.per_cycle is not None:
             rooms.append(self.limits.per_cycle - self.before - used)
+        if self.limits.per_month is not None:
+            rooms.append(self.limits.per_month - self.before - used)
         if self.meter is not None:
-            rooms.append(self.meter.balance - self.limits.reserve - used)
+            rooms.append(self.meter.lead.left - self.not_shown - self.limits.reserve - used)
+            rooms += [] if self.meter.user is None else [self.meter.user - used]
         return min(rooms)
 
     @rule(worst=st.integers(1, 20))
@@ -126,6 +148,7 @@ class AnyOrder(RuleBasedStateMachine):
         too_much = data.draw(st.integers(0, self.before))
         self.ledger.take_back("stream", too_much, booked=TODAY - DAY, of_this_run=False)
         self.before -= too_much
+        self.not_shown = max(0, self.not_shown - too_much)
 
     @rule()
     def hear_that_there_are_no_credits(self) -> None:
@@ -202,7 +225,9 @@ def test_what_is_on_its_way_counts_as_spent_until_it_is_known() -> None:
             "0 of 8 credits of `credit_budget_per_cycle` are spent, and the next",
         ),
         ({"budget": 99, "balance": 1_008, "reserve": 1_000}, "1,008 credits left, and `credit_reserve` is 1,000"),
+        ({"budget": 99, "per_month": 8}, "0 of 8 credits of `credit_budget_per_month` are spent, and the next"),
         ({"budget": 99, "balance": 8}, "the team has 8 credits left, and"),
+        ({"budget": 99, "balance": 99, "user": 8}, "the user of the key has 8 credits left, and the next"),
     ],
 )
 def test_the_message_names_the_limit_that_is_the_nearest(limits: dict[str, Any], named: str) -> None:
@@ -220,9 +245,7 @@ def test_the_summary_tells_what_was_spent_and_what_is_left() -> None:
         "Credits: 1,009 of 1,500 spent in this sync; 1,009 of 3,000 in this cycle; 5,991 left of the team's balance "
         "(people 1,000, organizations 9)."
     )
-    assert ledger(5).summary() == (
-        "Credits: 0 of 5 spent in this sync; 0 in this cycle; the team's balance is unknown."
-    )
+    assert ledger(5).summary() == ("Credits: 0 of 5 spent in this sync; the team's balance is unknown.")
 
 
 @pytest.mark.parametrize(("credits_", "units"), [(Price(1, "person"), "people"), (Price(1, "page"), "pages")])
@@ -245,39 +268,57 @@ class TestSpending:
             first = today.replace(day=1)
             last = (first + 31 * DAY).replace(day=1)
             state = json.loads(json.dumps(state))
-            counted = spending(state, today, Meter(99, start=first, end=last) if known else None)
+            counted = spending(state, today, meter_of(99, start=first, end=last) if known else None)
             for cost in costs:
                 counted.book(cost)
                 costs_by_day[today] = costs_by_day.get(today, 0) + cost
-            since = first if known else today - 31 * DAY
-            assert counted.total == sum(cost for day, cost in costs_by_day.items() if day >= since)
+            since = first if known else today - 366 * DAY
+            assert counted.in_month == sum(cost for day, cost in costs_by_day.items() if day >= first)
+            assert counted.in_cycle == sum(cost for day, cost in costs_by_day.items() if day >= since)
             state = counted.to_state()
             assert len(state.get("days", ())) <= 32
 
     def test_a_cycle_that_apollo_does_not_tell_any_more_counts_to_its_end(self) -> None:
-        first = spending({}, TODAY, Meter(9, start=TODAY - 40 * DAY, end=TODAY + 40 * DAY))
+        first = spending({}, TODAY, meter_of(9, start=TODAY - 40 * DAY, end=TODAY + 40 * DAY))
         first.book(7)
         state = first.to_state()
-        assert spending(state, TODAY + 35 * DAY).total == 7
-        assert spending(state, TODAY + 41 * DAY).total == 0
+        assert spending(state, TODAY + 35 * DAY).in_cycle == 7
+        assert spending(state, TODAY + 41 * DAY).in_month == 0
 
     def test_a_day_before_the_cycle_is_forgotten(self) -> None:
-        state = {"days": {f"{TODAY - DAY}": {"a": 5}, f"{TODAY}": {"a": 2, "b": 1}}}
-        counted = spending(state, TODAY, Meter(9, start=TODAY, end=TODAY + DAY))
-        assert counted.total == 3
-        assert counted.to_state()["days"] == {f"{TODAY}": {"a": 2, "b": 1}}
+        first = TODAY.replace(day=1)
+        state = {"days": {f"{first - DAY}": {"a": 5}, f"{first}": {"a": 2, "b": 1}}}
+        counted = spending(state, TODAY, meter_of(9, start=first, end=TODAY + DAY))
+        assert counted.in_cycle == 3
+        assert counted.to_state()["days"] == {f"{first}": {"a": 2, "b": 1}}
 
-    def test_a_day_of_an_unknown_cycle_counts_for_as_long_as_any_cycle_is(self) -> None:
-        state = {"days": {f"{TODAY - 31 * DAY}": {"a": 5}, f"{TODAY - 32 * DAY}": {"a": 3}}}
-        assert spending(state).total == 5
+    @pytest.mark.parametrize("known", [True, False])
+    def test_a_month_counts_from_its_first_day_whatever_the_cycle(self, *, known: bool) -> None:
+        days = [TODAY.replace(day=1) - DAY, TODAY.replace(day=1), TODAY]
+        state = {"days": {f"{day}": {"a": 2**number} for number, day in enumerate(days)}}
+        meter = meter_of(9, start=TODAY, end=TODAY + DAY) if known else None
+        counted = spending(state, TODAY, meter)
+        assert counted.in_month == 6
+        assert counted.in_cycle == (4 if known else 7)
+        assert [*counted.to_state()["days"]] == [f"{day}" for day in (days[1:] if known else days)]
+
+    def test_a_day_of_an_unknown_cycle_is_kept_for_as_long_as_any_cycle_is(self) -> None:
+        state = {"days": {f"{TODAY - 366 * DAY}": {"a": 5}, f"{TODAY - 367 * DAY}": {"a": 3}}}
+        assert spending(state).in_cycle == 5
+
+    @pytest.mark.parametrize("length", [28, 31, 92, 365, 366])
+    def test_a_cycle_is_as_long_as_apollo_shows_it(self, length: int) -> None:
+        start = TODAY - (length - 1) * DAY
+        state = {"days": {f"{start}": {"a": 5}, f"{start - DAY}": {"a": 3}}}
+        assert spending(state, TODAY, meter_of(9, start=start, end=TODAY + DAY)).in_cycle == 5
 
     def test_what_is_taken_back_comes_off_its_own_day_only_and_never_below_zero(self) -> None:
         counted = spending({"days": {f"{TODAY - DAY}": {"a": 5}}})
         counted.book(2)
         counted.take_back(9, TODAY - DAY)
-        assert counted.total == 2
+        assert counted.in_cycle == 2
         counted.take_back(1, TODAY - 9 * DAY)
-        assert counted.total == 2
+        assert counted.in_cycle == 2
 
     @pytest.mark.parametrize(
         "state",
@@ -297,6 +338,109 @@ class TestSpending:
     def test_a_state_that_does_not_tell_is_refused(self, state: dict[str, Any]) -> None:
         with pytest.raises(StateError):
             spending(state)
+
+
+class TestALaggingMeter:
+    @hypothesis.given(
+        runs=st.lists(
+            st.tuples(st.integers(0, 30), st.lists(st.integers(0, 9), max_size=4), st.booleans()), max_size=12
+        ),
+        hours=st.integers(0, 23),
+        reserve=st.integers(0, 40),
+    )
+    def test_the_reserve_holds_over_any_chain_of_runs(
+        self, runs: list[tuple[int, list[int], bool]], hours: int, reserve: int
+    ) -> None:
+        """Runs follow within minutes or a day; what Apollo charges is in its meter hours later; only the tap spends."""
+        now = datetime.datetime(2026, 3, 15, 12, tzinfo=datetime.timezone.utc)
+        state: dict[str, Any] = {}
+        charged: list[tuple[datetime.datetime, int]] = []
+        for wait, wanted, readable in runs:
+            now += datetime.timedelta(hours=wait, minutes=1)
+            shown = sum(cost for moment, cost in charged if moment <= now - datetime.timedelta(hours=hours))
+            meter = meter_of(100 - shown, shown, start=TODAY - DAY, end=TODAY + 99 * DAY) if readable else None
+            spent_before = decoded(json.loads(json.dumps(state)), Spent)
+            counted = Spending(spent_before, f"{now:%H%M%S}-a", now.date, meter)
+            book = Ledger(Limits(1000, None, reserve), counted, meter)
+            for cost in wanted if readable else ():
+                with contextlib.suppress(LimitReachedError), book.reserved("stream", cost):
+                    charged.append((now, cost))
+            assert sum(cost for _, cost in charged) <= 100 - reserve
+            kept: Any = {}
+            book.write_to(kept)
+            state = kept["bookmarks"]["credit_spending"]
+
+    def test_what_it_shows_is_not_taken_off_again(self) -> None:
+        state: dict[str, Any] = {}
+        for number, run in enumerate(["010000-a", "130000-b", "230000-c"]):
+            counted = Spending(decoded(state, Spent), run, lambda: TODAY, meter_of(100 - 10 * number, 10 * number))
+            assert counted.not_shown == 0
+            counted.book(10)
+            state = counted.to_state()
+
+    def test_after_two_days_it_shows_all(self) -> None:
+        state = {"days": {f"{TODAY - 2 * DAY}": {"a": 7}}}
+        assert spending(state, TODAY, meter_of(9)).not_shown == 0
+        assert spending(state, TODAY - DAY, meter_of(9)).not_shown == 7
+
+    def test_what_an_earlier_run_booked_too_high_it_will_never_show(self) -> None:
+        meter = meter_of(20)
+        counted = spending({"days": {f"{TODAY}": {"a": 7}}}, TODAY, meter)
+        book = Ledger(Limits(99), counted, meter)
+        assert book.balance == 13
+        book.take_back("stream", 5, booked=TODAY, of_this_run=False)
+        assert book.balance == 18
+
+
+class TestPools:
+    METER: ClassVar[dict[str, Any]] = {"others": {"conversation_credit": Pool(500), "direct_dial_credit": Pool(30)}}
+    DRAWS = {
+        "details": Draw(1, {"conversation_credit": 1}),
+        "phones": Draw(9, {"lead_credit": 1, "direct_dial_credit": 8}),
+    }
+
+    def opened(self, lead: int, *, unified: bool | None, reserve: int = 0) -> Ledger:
+        meter = meter_of(lead, unified=unified, **self.METER)
+        return Ledger(Limits(1000, None, reserve), spending(meter=meter), meter, self.DRAWS)
+
+    def test_conversations_draw_on_their_own(self) -> None:
+        assert self.opened(0, unified=False).affordable(1, "details") == 500
+        assert self.opened(0, unified=False, reserve=20).affordable(1, "details") == 480
+        with pytest.raises(LimitReachedError, match="the team has 0 credits left, and the next"):
+            self.opened(0, unified=False).affordable(1, "people")
+
+    def test_unified_credits_are_one_pool(self) -> None:
+        assert self.opened(7, unified=True).affordable(1, "details") == 7
+
+    def test_where_apollo_does_not_say_both_have_to_bear_it(self) -> None:
+        assert self.opened(7, unified=None).affordable(1, "details") == 7
+        assert self.opened(999, unified=None).affordable(1, "details") == 500
+
+    def test_a_mobile_number_draws_on_two(self) -> None:
+        book = self.opened(100, unified=False)
+        assert book.affordable(9, "phones") == 3
+        with book.reserved("phones", 27) as receipt:
+            with pytest.raises(LimitReachedError, match="6 credits of `direct_dial_credit` left, and the next"):
+                book.affordable(9, "phones")
+            assert book.affordable(1, "people") == 97
+            receipt.credits = 18
+        assert book.affordable(1, "people") == 97  # whose share of what it did cost nobody knows
+        assert book.affordable(9, "phones") == 1
+
+    def test_credits_that_are_used_up_stop_those_who_draw_on_them(self) -> None:
+        book = self.opened(100, unified=False)
+        book.exhaust("direct_dial_credit")
+        assert book.affordable(1, "details")
+        with pytest.raises(LimitReachedError, match="the team's credits of `direct_dial_credit` are used up"):
+            book.affordable(9, "phones")
+        book.exhaust()
+        with pytest.raises(LimitReachedError, match="the team's credits are used up"):
+            book.affordable(1, "details")
+
+    def test_the_most_that_a_run_can_spend_is_that_of_all_its_pools(self) -> None:
+        assert self.opened(7, unified=False).most == 537
+        assert self.opened(7, unified=True).most == 7
+        assert self.opened(7, unified=False, reserve=10).most == 510
 
 
 class TestPurchases:
@@ -367,18 +511,42 @@ class TestPurchases:
 
 
 class TestMeter:
-    REPLY = {
+    REPLY: ClassVar[dict[str, Any]] = {
         "credit_usage_stats": {"lead_credit": {"limit": 100, "consumed": 40, "left_over": 60}},
         "current_credit_cycle": {"start_date": "2026-03-01T00:00:00.000+00:00", "end_date": "2026-04-01T00:00:00Z"},
     }
 
     def test_it_is_read(self) -> None:
-        assert read_meter(self.REPLY) == Meter(60, 40, datetime.date(2026, 3, 1), datetime.date(2026, 4, 1))
+        assert read_meter(self.REPLY) == meter_of(
+            60, 40, unified=None, start=datetime.date(2026, 3, 1), end=datetime.date(2026, 4, 1)
+        )
+
+    @pytest.mark.parametrize(
+        ("profile", "unified", "user"),
+        [
+            (None, None, None),
+            ({}, None, None),
+            ({"num_credits_remaining": 5, "total_unified_credits_used": 0}, True, 5),
+            ({"num_credits_remaining": 5, "total_unified_credits_used": None}, False, 5),
+            ({"num_credits_remaining": "loading"}, False, None),
+        ],
+    )
+    def test_the_profile_adds_what_it_knows(
+        self, profile: dict[str, Any] | None, *, unified: bool | None, user: int | None
+    ) -> None:
+        pools = {
+            "direct_dial_credit": {"limit": 0, "left_over": 0},
+            "conversation_credit": {"limit": 9, "left_over": 8},
+        }
+        reply = {"credit_usage_stats": {**self.REPLY["credit_usage_stats"], **pools}}
+        assert read_meter(reply, profile) == meter_of(
+            60, 40, others={"conversation_credit": Pool(8)}, unified=unified, user=user
+        )
 
     @pytest.mark.parametrize("cycle", [None, {}, {"start_date": None, "end_date": ""}])
     def test_a_cycle_may_be_missing(self, cycle: dict[str, Any] | None) -> None:
         meter = read_meter({**self.REPLY, "current_credit_cycle": cycle})
-        assert meter == Meter(60, 40)
+        assert meter == meter_of(60, 40, unified=None)
         assert Ledger(Limits(1), spending(meter=meter), meter).balance == 60
 
     @pytest.mark.parametrize("path", [("credit_usage_stats",), ("credit_usage_stats", "lead_credit", "left_over")])

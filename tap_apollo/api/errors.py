@@ -86,7 +86,16 @@ class UnknownReplyError(ApolloError):
 
 
 class OutOfCreditsError(RequestError):
-    """The team has not the credits that the request would cost; none are charged."""
+    """The team has not the credits that the request would cost; none are charged.
+
+    Attributes:
+        kind: The kind of credits that are wanting, as Apollo's meter names it, if Apollo says it.
+    """
+
+    def __init__(self, message: str, kind: str | None = None) -> None:
+        """Take the line for the user, and the kind."""
+        super().__init__(message)
+        self.kind = kind
 
 
 class SyncError(ApolloError):
@@ -160,7 +169,7 @@ def raise_for_reply(response: requests.Response, endpoint: Endpoint, credential:
     said = _Refusal.of(response)
     named = f"{status}, {said.shown}" if said.shown else f"{status}"
     if said.is_for_credits_by_its_code:
-        raise OutOfCreditsError(_NO_CREDITS.format(path=path, named=named))
+        raise OutOfCreditsError(_NO_CREDITS.format(path=path, named=named), said.kind)
     if status < HTTPStatus.MULTIPLE_CHOICES:
         raise TransientError(f"the reply is an error with status {status}", response)
     if status == HTTPStatus.UNAUTHORIZED:
@@ -181,7 +190,7 @@ def _refused(said: _Refusal, status: int, named: str, endpoint: Endpoint, creden
     path = endpoint.path
     by_plan = said.is_for_the_plan
     if "credits" in said.text and not (by_plan or said.tells_by_code):  # older replies have no code, only the word
-        return OutOfCreditsError(_NO_CREDITS.format(path=path, named=named))
+        return OutOfCreditsError(_NO_CREDITS.format(path=path, named=named), said.kind)
     if by_plan or status == HTTPStatus.FORBIDDEN or said.is_for_access_by_its_code:
         return ForbiddenError(_why_forbidden(said, f"{path} ({named})", endpoint.remedy(credential)))
     if status < HTTPStatus.BAD_REQUEST:
@@ -238,6 +247,13 @@ _SHOWN = re.compile(r"[A-Z][A-Z_]*(\.[A-Z_]+)*|[a-z][a-z_]*(\.[a-z_]+)*", re.ASC
 
 _LONGEST_CODE = 80
 
+#: Kinds of credits as the meter names them, by words of what a refusal names.
+_KINDS = {
+    "conversation": "conversation_credit",
+    "direct_dial|mobile|phone": "direct_dial_credit",
+    "lead|email": "lead_credit",
+}
+
 #: Reasons that no scope would change, by words of Apollo's code or text, and what to do.
 _REASONS = {
     r"\bip\b": "requests from this machine's IP address are not allowed; allow it in the team's settings in Apollo",
@@ -253,10 +269,12 @@ class _Refusal:
     Attributes:
         codes: Its codes, the most telling first.
         text: Its words, in lower case: to tell refusals apart, never to be shown.
+        credit_type: The kind of credits that are wanting, in Apollo's words; empty if it names none.
     """
 
     codes: tuple[str, ...]
     text: str
+    credit_type: str = ""
 
     @classmethod
     def of(cls, response: requests.Response) -> _Refusal:
@@ -268,7 +286,9 @@ class _Refusal:
         words = (*(reply.get(name) for name in ("error", "message", "error_message")), details.get("message"))
         plain = response.text if "text/plain" in response.headers.get("content-type", "") else ""
         text = " ".join([plain, *(f"{one}" for one in words if one)])
-        return cls(tuple(f"{one}" for one in codes if one), text.strip().lower())
+        context = details.get("context")
+        credit_type = f"{context.get('credit_type') or ''}".lower() if isinstance(context, dict) else ""
+        return cls(tuple(f"{one}" for one in codes if one), text.strip().lower(), credit_type)
 
     @property
     def code(self) -> str:
@@ -279,6 +299,11 @@ class _Refusal:
     def shown(self) -> str:
         """The code, if it may be shown."""
         return self.code if len(self.code) <= _LONGEST_CODE and _SHOWN.fullmatch(self.code) else ""
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of credits that are wanting, as the meter names it."""
+        return next((kind for words, kind in _KINDS.items() if re.search(words, self.credit_type)), None)
 
     @property
     def tells_by_code(self) -> bool:

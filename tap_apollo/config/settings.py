@@ -328,14 +328,26 @@ SETTINGS = th.PropertiesList(
         "credit_budget_per_cycle",
         th.IntegerType(minimum=0),
         title="Credit budget per cycle",
-        description="Most credits that all syncs may spend in one of Apollo's billing cycles, counted in the state.",
+        description=(
+            "Most credits that all syncs may spend in one of Apollo's billing cycles, counted in the state. It may be "
+            "a month, a quarter or a year; without Apollo's meter, which shows it, nothing is bought."
+        ),
+    ),
+    th.Property(
+        "credit_budget_per_month",
+        th.IntegerType(minimum=0),
+        title="Credit budget per month",
+        description="Most credits that all syncs may spend in a calendar month, by UTC, counted in the state.",
     ),
     th.Property(
         "credit_reserve",
         th.IntegerType(minimum=0),
         default=0,
         title="Credit reserve",
-        description="Credits of the team's balance that are not to be touched.",
+        description=(
+            "Credits of the team's balance that are not to be touched; without Apollo's meter, which shows it, nothing "
+            "is bought."
+        ),
     ),
     th.Property(
         "credit_refresh_days",

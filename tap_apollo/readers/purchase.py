@@ -148,7 +148,7 @@ class Buying:
             LimitReachedError: Not one.
         """
         self._keep_to_max_pages()
-        return self.ledger.affordable(price)
+        return self.ledger.affordable(price, self.io.name)
 
     def _keep_to_max_pages(self) -> None:
         if self.io.orders == self.io.max_pages:
@@ -269,9 +269,10 @@ class Purchase(Reader):
                 yield [{**row, "purchased_at": now()} for row in rows] if dated else rows
         except LimitReachedError as reached:
             buying.stop(f"{reached}")
-        except OutOfCreditsError:
-            buying.ledger.exhaust()
-            buying.stop("Apollo says that the team's credits are used up")
+        except OutOfCreditsError as error:
+            buying.ledger.exhaust(error.kind)
+            of = f" of `{error.kind}`" if error.kind else ""
+            buying.stop(f"Apollo says that the team's credits{of} are used up")
 
     def bought(self, buying: Buying) -> Iterator[list[Record]]:
         """Yield the rows of each charged request; whoever asks for the next has written them."""
@@ -328,7 +329,7 @@ class Purchase(Reader):
         if note:
             units, at_least = wanted * self.price.batch, False
         try:
-            affordable = buying.ledger.affordable(buying.unit_price)
+            affordable = buying.ledger.affordable(buying.unit_price, io.name)
         except LimitReachedError:
             affordable = 0
         if affordable < units:

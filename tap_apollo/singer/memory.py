@@ -362,6 +362,18 @@ class BuysExports(Bookmark[ExportsPlace]):
     ended: ByDay[list[str]] = {}
 
 
+class Reading(Form):
+    """What Apollo's meter showed as a run began.
+
+    Attributes:
+        consumed: What the team had used, by kind of credits.
+        not_shown: What the tap had spent and the meter might not show yet.
+    """
+
+    consumed: dict[str, int]
+    not_shown: Count = 0
+
+
 class Spent(Form):
     """What was spent in credits, and the first and the last day of the billing cycle as Apollo last showed it.
 
@@ -370,6 +382,7 @@ class Spent(Form):
 
     days: ByDay[int] = {}
     cycle: tuple[Day, Day] | None = None
+    readings: ByDay[Reading] = {}
 
 
 def entries(grown: ByDay[T]) -> Iterator[T]:

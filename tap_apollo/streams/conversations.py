@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from tap_apollo.api.endpoint import GET, POST, by_number
-from tap_apollo.credits import Price
+from tap_apollo.credits import CONVERSATION, Price
 from tap_apollo.paging import PER_PAGE
 from tap_apollo.readers.purchase import Purchase, Records
 from tap_apollo.readers.windows import Windows
@@ -75,6 +75,7 @@ class ConversationDetails(ApolloStream):
         Price(
             1,
             "conversation",
+            kind=CONVERSATION,
             free="a conversation without AI insights",
             detail="with AI insights",
             sure="documented; that a failed conversation without a transcript has none is inferred",

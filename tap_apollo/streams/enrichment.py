@@ -11,7 +11,7 @@ from typing_extensions import override
 from tap_apollo.api.endpoint import GET, POST, objects
 from tap_apollo.api.errors import ApolloError, GoneError
 from tap_apollo.config.settings import PERSON_CLUES
-from tap_apollo.credits import PHONE_NUMBER, Price
+from tap_apollo.credits import DIRECT_DIAL, LEAD, PHONE_NUMBER, Price
 from tap_apollo.names import described, domain_name, person_names
 from tap_apollo.readers.purchase import Order, Purchase, Records, Wanted
 from tap_apollo.readers.reader import Estimate, Reader
@@ -111,6 +111,13 @@ def surcharges(config: Mapping[str, Any]) -> tuple[int, int]:
     phone = PHONE_NUMBER if "reveal_phone_number" in flags else 0
     waterfall = {"run_waterfall_email", "run_waterfall_phone"} & flags.keys()
     return phone, config["people_enrichment"]["max_waterfall_credits"] if waterfall else 0
+
+
+def shares(config: Mapping[str, Any]) -> dict[str, int]:
+    """Return the most that a person costs of each kind of credits; of a waterfall's nobody says which they are."""
+    phone, waterfall = surcharges(config)
+    most = {LEAD: 1 + waterfall, DIRECT_DIAL: phone + waterfall}
+    return {kind: number for kind, number in most.items() if number}
 
 
 class Matches(Records):
@@ -228,6 +235,7 @@ class PeopleEnrichment(ApolloStream):
             detail="found",
             sure="documented, in part measured: see [below](#the-streams)",
             surcharge=lambda config: sum(surcharges(config)),
+            shares=shares,
         ),
         Matches(),
     )

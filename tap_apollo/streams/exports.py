@@ -14,7 +14,7 @@ from typing_extensions import override
 from tap_apollo.api import mending
 from tap_apollo.api.endpoint import GET, POST
 from tap_apollo.api.errors import GoneError, RequestError, TransientError
-from tap_apollo.credits import Price
+from tap_apollo.credits import CONVERSATION, Price
 from tap_apollo.paging.windows import FLOOR
 from tap_apollo.readers.purchase import Order, Purchase
 from tap_apollo.singer.conform import now, timestamp
@@ -57,6 +57,7 @@ class Exports(Purchase):
         price = Price(
             1,
             "conversation",
+            kind=CONVERSATION,
             batch=1000,
             free="a conversation without AI insights",
             detail="with AI insights",
