@@ -9,9 +9,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tap_apollo.api.client import UNREADABLE
-from tap_apollo.api.errors import CredentialsError
+from tap_apollo.api.errors import ApolloError, CredentialsError
 from tap_apollo.api.rate_limits import NAMES, seconds_for
-from tap_apollo.credits import LimitReachedError
 from tap_apollo.readers.derived import Derived
 from tap_apollo.streams import CREDIT_STREAMS
 from tap_apollo.wording import counted
@@ -57,7 +56,7 @@ class StreamPlan:
         known = self.estimate
         return {
             "stream": self.stream,
-            "readable": known is not None,
+            "readable": None if known and not known.tried else known is not None,
             "problem": self.problem or None,
             "records": known.records if known else None,
             "requests": known.requests if known else 0,
@@ -75,11 +74,13 @@ class Plan:
 
     Attributes:
         streams: The selected streams, in the order in which they run.
-        ledger: What may be spent; None if no selected stream costs credits.
+        ledger: What may be spent; None if no selected stream costs credits, or none may be bought.
+        refused: Why nothing may be bought; empty if something may.
     """
 
     streams: list[StreamPlan]
     ledger: Ledger | None
+    refused: str = ""
 
     @property
     def requests(self) -> int:
@@ -103,17 +104,15 @@ class Plan:
         return any(one.estimate.at_least for one in self.streams if one.estimate)
 
     @property
-    def credits(self) -> int:
-        """The most credits that the sync can cost."""
-        open_ended = any(one.estimate.at_least and one.estimate.credits for one in self.streams if one.estimate)
-        return self._room if open_ended else min(self._room, self.wanted)
+    def is_open(self) -> bool:
+        """Whether it is not known how much there is to buy."""
+        return any(one.estimate.at_least for one in self.streams if one.estimate and one.stream in CREDIT_STREAMS)
 
     @property
-    def _room(self) -> int:
-        try:
-            return self.ledger.affordable(1) if self.ledger else 0
-        except LimitReachedError:
-            return 0
+    def credits(self) -> int:
+        """The most credits that the sync can cost: never less than what a run costs in which no reply is lost."""
+        room = self.ledger.most if self.ledger else 0
+        return room if self.is_open else min(room, self.wanted)
 
     def to_json(self) -> str:
         """Return the plan for machines."""
@@ -155,9 +154,10 @@ class Plan:
         least = "at least " if self.at_least else ""
         yield f"In all {least}{counted(self.requests, 'request')}, {least}{self.minutes:,} min."
         if self.ledger is None:
-            yield "No selected stream costs credits."
+            yield f"At most 0 credits: {self.refused}" if self.refused else "No selected stream costs credits."
             return
-        yield f"At most {counted(self.credits, 'credit')}. {self.ledger.allowance()}"
+        unknown = ", the limits', as it is not known how much there is to buy" if self.is_open else ""
+        yield f"At most {counted(self.credits, 'credit')}{unknown}. {self.ledger.allowance()}"
 
 
 def make_plan(streams: Iterable[ApolloStream], services: Services) -> Plan:
@@ -171,8 +171,15 @@ def make_plan(streams: Iterable[ApolloStream], services: Services) -> Plan:
         ApolloError: The credentials are not accepted, or Apollo cannot be reached.
     """
     streams = [*streams]
-    ledger = services.ledger if any(stream.reads.costs for stream in streams) else None
-    return Plan([_plan(stream, services) for stream in streams], ledger)
+    ledger, refused = None, ""
+    if any(stream.reads.costs for stream in streams):
+        try:
+            ledger = services.ledger
+        except ApolloError as error:
+            if services.report.fatal or isinstance(error, CredentialsError):
+                raise
+            refused = error.message
+    return Plan([_plan(stream, services) for stream in streams], ledger, refused)
 
 
 def _plan(stream: ApolloStream, services: Services) -> StreamPlan:
@@ -200,7 +207,7 @@ def _cells(plan: StreamPlan) -> tuple[str, ...]:
     more = "+" if known.at_least else ""
     return (
         plan.stream,
-        "yes",
+        "yes" if known.tried else "not asked",
         "?" if known.records is None else f"{known.records:,}{more}",
         f"{known.requests:,}{more}",
         f"{plan.minutes if plan.minutes > 1 else '<1'}{more}",

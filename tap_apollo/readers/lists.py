@@ -163,10 +163,10 @@ class PagedList(WalkReader):
         walked = self.start(io)
         first, covered = next(walked.walk.pages()), walked.covered
         page = io.fetch(first if covered else dataclasses.replace(first, per_page=1))
-        total = page.total or len(page.records)
+        total, is_known = page.total or len(page.records), page.total is not None
         below = max(0, total - walked.stopped_at) if walked.resumed else 0  # what a stopped walk has left
         if covered is None:
-            return expected(io, below or total)
+            return expected(io, below or total, at_least=not is_known)
         new = sum(not covered.covers(row) for row in page.records)
         look = expected(io, new + below, at_least=new == len(page.records) < total)
         most = expected(io, total)
@@ -346,6 +346,10 @@ def nested(filters: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
+#: Searches that an estimate asks about.
+MOST_LOOKS = 2
+
+
 class FreeSearches(WalkReader):
     """The searches that a setting names, each a list read whole; without searches nothing is asked.
 
@@ -393,14 +397,15 @@ class FreeSearches(WalkReader):
         searches = io.config[self.setting]
         if not searches:
             return Estimate(0, requests=0, note=f"`{self.setting}` names none")
-        looks = []
-        for search in searches[:2]:
+        looks, known = [], len(searches) <= MOST_LOOKS
+        for search in searches[:MOST_LOOKS]:
             first = next(self._walk(io, search).pages())
-            total = io.fetch(dataclasses.replace(first, per_page=1)).total or 0
+            found = io.fetch(dataclasses.replace(first, per_page=1)).total
+            known, total = known and found is not None, found or 0
             pages, limit = math.ceil(total / PER_PAGE), self._limit(io, search)
             looks.append((total, pages) if limit is None or pages <= limit else (limit * PER_PAGE, limit))
         records, requests = (sum(numbers) for numbers in zip(*looks, strict=True))
-        return Estimate(records, requests, at_least=len(searches) > len(looks))
+        return Estimate(records, requests, at_least=not known)
 
     def _walk(self, io: StreamIO, search: Mapping[str, Any]) -> ListWalk:
         return ListWalk(Listing(nested(search["filters"]), display_limit=io.endpoint.display_limit))

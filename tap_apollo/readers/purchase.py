@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from typing_extensions import override
@@ -106,7 +107,7 @@ class Jobs(Protocol):
         """Yield the jobs; whoever asks for the next has done those before."""
 
     def to_buy(self, buying: Buying) -> tuple[int, bool]:
-        """Return how many units a run would buy without limits, and whether more may come; free requests only."""
+        """Return how many units a run would buy at most without limits, and whether it may be more, asking for free."""
 
     def summary(self, buying: Buying) -> None:
         """Report what could not be bought."""
@@ -238,19 +239,19 @@ class Purchase(Reader):
     takes_max_pages = True
     costs = True
 
-    def __init__(self, price: Price, jobs: Jobs, *, probe: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, price: Price, jobs: Jobs, *, probe: Mapping[str, Any] | None = MappingProxyType({})) -> None:
         """Declare what is bought.
 
         Args:
             price: What a request costs at most.
             jobs: What there is to buy.
-            probe: A request that Apollo is bound to refuse, so that it is free, and tells whether the credentials may
-                send it.
+            probe: A request that Apollo refuses as its reference says, so that it is free, and that would cost nothing
+                if it did not; it tells whether the credentials may send it. None: nobody knows of one.
         """
         self.price = price
         self.jobs = jobs
         self.parents = jobs.sources
-        self._probe = probe or {}
+        self._probe = probe
 
     @property
     def remembers(self) -> Any:
@@ -321,21 +322,29 @@ class Purchase(Reader):
     @override
     def estimate(self, io: StreamIO) -> Estimate:
         buying = Buying(io, self.price)
-        with contextlib.suppress(RequestError):
-            io.ask(self._probe, "0" if "{id}" in io.endpoint.path else None)
-        units, at_least = self.jobs.to_buy(buying)
-        wanted = math.ceil(units / self.price.batch)
-        wanted, note = io.within_max_pages(wanted)
+        ledger = buying.ledger
+        tried = self._probe is not None and ledger.limits.budget > 0
+        if tried:
+            with contextlib.suppress(RequestError):
+                io.ask(self._probe, "0" if "{id}" in io.endpoint.path else None)
+        units, at_least = self.most(buying)
+        wanted, note = io.within_max_pages(math.ceil(units / self.price.batch))
         if note:
-            units, at_least = wanted * self.price.batch, False
+            units = wanted * self.price.batch
         try:
-            affordable = buying.ledger.affordable(buying.unit_price, io.name)
+            affordable = ledger.affordable(buying.unit_price, io.name)
         except LimitReachedError:
             affordable = 0
         if affordable < units:
             wanted = math.ceil(affordable / self.price.batch)
             note = f"credits for {affordable:,} of {self.price.counted(units)}"
-        return Estimate(None, wanted, at_least, units * buying.unit_price, note)
+        return Estimate(None, wanted, at_least, units * buying.unit_price, note, tried=tried)
+
+    def most(self, buying: Buying) -> tuple[int, bool]:
+        """Return how many units a run may buy at most without limits on credits, and whether it may be more."""
+        units, at_least = self.jobs.to_buy(buying)
+        limit = buying.io.max_pages
+        return (limit * self.price.batch, False) if at_least and limit is not None else (units, at_least)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -412,7 +421,7 @@ class Records:
                 yield _Batch(batches, batch)
 
     def to_buy(self, buying: Buying) -> tuple[int, bool]:
-        """Return how many records are to be bought, and whether more may come."""
+        """Return how many records are to be bought at most, and whether it may be more."""
         given = self.given(buying)
         if given is not None:
             return len(not_bought(given, buying.remembered())), False

@@ -25,9 +25,10 @@ class Estimate:
         records: Records to come; None if that cannot be known.
         requests: Requests that they take.
         at_least: Whether there may be more of both.
-        credits: The most that they cost, if nothing limits it.
+        credits: The most that they cost, if nothing limits it; where there may be more, what is known of it.
         note: What else to know, half a sentence.
         windows: The rate windows of the endpoint, as far as they are known without asking.
+        tried: Whether the endpoint was asked, so that it is known to be readable.
     """
 
     records: int | None
@@ -36,6 +37,7 @@ class Estimate:
     credits: int = 0
     note: str = ""
     windows: tuple[WindowState, ...] = ()
+    tried: bool = True
 
 
 class Reader:

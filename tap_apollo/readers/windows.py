@@ -68,10 +68,11 @@ class Windows(WalkReader):
 
     @override
     def estimate(self, io: StreamIO) -> Estimate:
-        page = io.fetch(next(self.start(io).walk.pages()))
+        walked = self.start(io)
+        page = io.fetch(next(walked.walk.pages()))
         if page.total is None:
             return expected(io, len(page.records), at_least=len(page.records) == PER_PAGE)
-        return expected(io, page.total)
+        return expected(io, page.total, at_least=walked.resumed)  # of which other windows may be left
 
 
 class WindowPass:

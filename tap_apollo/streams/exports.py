@@ -63,7 +63,8 @@ class Exports(Purchase):
             detail="with AI insights",
             sure="as conversation_details",
         )
-        super().__init__(price, _Windows())
+        backwards = {"start_time": "2100-01-02T00:00:00Z", "end_time": "2100-01-01T00:00:00Z"}
+        super().__init__(price, _Windows(), probe=backwards)
 
     @override
     def bought(self, buying: Buying) -> Iterator[list[Record]]:

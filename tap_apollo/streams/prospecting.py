@@ -13,6 +13,7 @@ from tap_apollo.api.errors import ApolloError
 from tap_apollo.credits import Price
 from tap_apollo.paging import DISPLAY_LIMIT, PER_PAGE, digest
 from tap_apollo.paging.windows import FLOOR
+from tap_apollo.readers.io import name_of
 from tap_apollo.readers.lists import FreeSearches, nested
 from tap_apollo.readers.purchase import Job, Order, Purchase, Records, Wanted
 from tap_apollo.singer.conform import moment, timestamp
@@ -23,6 +24,7 @@ from tap_apollo.singer.memory import (
     NewsPlace,
     Nowhere,
     RecordsPlace,
+    SearchesPlace,
     SearchPlace,
     entries,
 )
@@ -59,20 +61,36 @@ class Searches:
             yield Search(search, buying)
 
     def to_buy(self, buying: Buying) -> tuple[int, bool]:
-        """Return how many pages are to be bought, and whether more may come."""
-        pages, at_least = 0, False
-        for search in buying.io.config["organization_searches"]:
-            place, limit = Search(search, buying).place, search.get("max_pages")
-            if place.done or place.ignored:
-                continue
-            known = place.pages
-            left = known - place.next + 1 if known else 1
-            pages += left if limit is None else limit if known is None else min(left, limit)
-            at_least = at_least or (known is None and limit is None)
-        return pages, at_least
+        """Return how many pages are to be bought at most, and whether it may be more."""
+        return pages_to_buy(buying.io.place, buying)
 
     def summary(self, buying: Buying) -> None:
         """Report nothing: a search that cannot be read ends the stream."""
+
+
+def pages_to_buy(place: SearchesPlace, buying: Buying) -> tuple[int, bool]:
+    """Return how many pages of searches are to be bought at most, and whether it may be more.
+
+    Args:
+        place: How far each search has been bought.
+        buying: What is bought.
+    """
+    pages, at_least = 0, False
+    for search in buying.io.config["organization_searches"]:
+        now, limit = place_of(search, place, buying), search.get("max_pages")
+        if now.done or now.ignored:
+            continue
+        pages += limit or max(1, (now.pages or 0) - now.next + 1)
+        at_least = at_least or limit is None  # a search may find more than when its last page was read
+    return pages, at_least
+
+
+def place_of(search: Mapping[str, Any], place: SearchesPlace, buying: Buying) -> SearchPlace:
+    """Return how far a search has been bought: not at all if its filters are new, or it is too old."""
+    filters, days = digest(search["filters"]), buying.io.config.get("credit_refresh_days")
+    known = place.searches.get(search["name"])
+    is_old = known and known.done and days is not None and (buying.today - known.began).days >= days
+    return SearchPlace(filters, buying.today) if known is None or known.filters != filters or is_old else known
 
 
 class Search(Job):
@@ -85,16 +103,7 @@ class Search(Job):
         self._name = search["name"]
         self._pages = 0
         self._total = 0
-        self.place = self._place()
-
-    def _place(self) -> SearchPlace:
-        buying, filters = self._buying, digest(self._search["filters"])
-        places, days = buying.io.place.searches, buying.io.config.get("credit_refresh_days")
-        place: SearchPlace | None = places.get(self._name)
-        is_old = place and place.done and days is not None and (buying.today - place.began).days >= days
-        if place is None or place.filters != filters or is_old:
-            place = places[self._name] = SearchPlace(filters, buying.today)
-        return place
+        self.place = buying.io.place.searches[self._name] = place_of(search, buying.io.place, buying)
 
     def order(self) -> Order | None:
         """Return the request for the next page.
@@ -172,7 +181,7 @@ class Organizations(ApolloStream):
             sure="price documented and measured, the empty page documented",
         ),
         Searches(),
-        probe={"page": 501, "per_page": 101},  # either is one too many
+        probe=None,  # no refusal is documented, and a page too many may be served and charged
     )
 
 
@@ -189,6 +198,19 @@ def companies(buying: Buying) -> list[str]:
     return [one for found in entries(remembered.found) for one in found]
 
 
+def companies_to_come(buying: Buying) -> tuple[int, bool]:
+    """Return how many companies organizations may find at most in this run, and whether it may be more."""
+    config = buying.io.config
+    if config["organization_ids"] or name_of(Organizations) not in config["credit_streams"]:
+        return 0, False
+    place = buying.io.remembered_by(Organizations).place[0]
+    pages, at_least = pages_to_buy(place, buying)
+    limit = buying.io.of(Organizations).max_pages
+    if limit is not None and (at_least or limit < pages):
+        pages, at_least = limit, False
+    return pages * PER_PAGE, at_least
+
+
 class Companies(Records):
     """Each company by itself."""
 
@@ -202,7 +224,8 @@ class Companies(Records):
     @override
     def to_buy(self, buying: Buying) -> tuple[int, bool]:
         units, _ = super().to_buy(buying)
-        return units, not buying.io.config["organization_ids"]  # organizations may find more first
+        more, at_least = companies_to_come(buying)
+        return units + more, at_least
 
 
 class OrganizationDetails(ApolloStream):
@@ -283,8 +306,9 @@ class NewsSinceLastAsked:
             place.open = None
 
     def to_buy(self, buying: Buying) -> tuple[int, bool]:
-        """Return how many groups there are: each takes a page at least."""
-        return sum(1 for _ in self._groups(buying, buying.remembered(refresh=False))), True
+        """Return how many groups there are: each takes a page at least, and more if it has more news."""
+        groups = sum(1 for _ in self._groups(buying, buying.remembered(refresh=False)))
+        return groups, bool(groups or buying.io.place.open or any(companies_to_come(buying)))
 
     def summary(self, buying: Buying) -> None:
         """Report nothing: news that cannot be read end the stream."""
