@@ -133,6 +133,11 @@ class Meter:
         """All pools, by kind."""
         return {LEAD: self.lead, **({} if self.unified else self.others)}
 
+    @property
+    def consumed(self) -> dict[str, int]:
+        """What the team has used, by kind, nothing counted twice: what one pool shows may be in the first, too."""
+        return {kind: pool.consumed for kind, pool in self.pools.items() if kind == LEAD or self.unified is False}
+
     def pools_of(self, kind: str) -> tuple[str, ...]:
         """Return the pools on which credits of a kind may draw: where Apollo leaves it open, both have to bear it."""
         if kind not in self.pools:
@@ -221,13 +226,12 @@ class Spending:
         missing = [
             reading.not_shown
             + sum(number for day, run, number in booked if (day, run) >= (read_on, reader))
-            - sum(pool.consumed - reading.consumed.get(kind, pool.consumed) for kind, pool in meter.pools.items())
+            - sum(now - reading.consumed.get(kind, now) for kind, now in meter.consumed.items())
             for read_on, readings in spent.readings.items()
             for reader, reading in readings.items()
         ]
         not_shown = max(0, min(recent, max(missing, default=recent)))
-        consumed = {kind: pool.consumed for kind, pool in meter.pools.items()}
-        spent.readings.setdefault(today, {})[self._run] = Reading(consumed, not_shown)
+        spent.readings.setdefault(today, {})[self._run] = Reading(meter.consumed, not_shown)
         return not_shown
 
     @property

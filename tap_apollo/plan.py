@@ -211,7 +211,7 @@ def _cells(plan: StreamPlan) -> tuple[str, ...]:
         "?" if known.records is None else f"{known.records:,}{more}",
         f"{known.requests:,}{more}",
         f"{plan.minutes if plan.minutes > 1 else '<1'}{more}",
-        f"{known.credits:,}{more}" if known.credits else "0",
+        f"{known.credits:,}{more if plan.stream in CREDIT_STREAMS else ''}",
         _left(plan.windows),
         known.note,
     )

@@ -146,7 +146,7 @@ class TapApollo(CommandTap):
         spending = Spending(spent, self.services.run, _today, meter)
         if limits.per_cycle is not None and spending.cycle_start is None:
             raise _unchecked(["credit_budget_per_cycle"], "Apollo does not show the billing cycle.")
-        shown = sum(pool.consumed for pool in meter.pools.values()) if meter else 0
+        shown = sum(meter.consumed.values()) if meter else 0
         if meter and meter.cycle and spending.in_cycle > shown:
             self.logger.warning(
                 "Credits: the state counts %s spent in this cycle, Apollo's meter %s for the whole team. The meter may "

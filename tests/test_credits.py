@@ -378,6 +378,18 @@ class TestALaggingMeter:
             counted.book(10)
             state = counted.to_state()
 
+    @pytest.mark.parametrize(("unified", "not_shown"), [(True, 10), (None, 10), (False, 0)])
+    def test_what_two_kinds_may_both_show_rises_once(self, *, unified: bool | None, not_shown: int) -> None:
+        """A credit for a conversation may be in both: it must not hide another that is in neither."""
+        others = {"conversation_credit": Pool(100)}
+        before = spending({}, TODAY, meter_of(100, others=others, unified=unified))
+        before.book(20)
+        others = {"conversation_credit": Pool(90, 10)}
+        after = Spending(
+            decoded(before.to_state(), Spent), "sun", lambda: TODAY, meter_of(90, 10, others=others, unified=unified)
+        )
+        assert after.not_shown == not_shown
+
     def test_after_two_days_it_shows_all(self) -> None:
         state = {"days": {f"{TODAY - 2 * DAY}": {"a": 7}}}
         assert spending(state, TODAY, meter_of(9)).not_shown == 0
