@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import copy
 import dataclasses
 import datetime
 import json
+import math
 import threading
 import time
 from typing import Any, ClassVar
@@ -291,6 +293,33 @@ class TestSpending:
         counted = spending(state, TODAY, meter_of(9, start=first, end=TODAY + DAY))
         assert counted.in_cycle == 3
         assert counted.to_state()["days"] == {f"{first}": {"a": 2, "b": 1}}
+
+    @hypothesis.given(
+        runs=st.lists(st.tuples(st.integers(0, 40), st.lists(st.integers(1, 9), max_size=4)), max_size=12),
+        per_month=st.none() | small,
+        per_cycle=st.none() | small,
+        months=st.sampled_from([1, 3, 12]),
+    )
+    def test_no_month_and_no_cycle_takes_more_than_its_limit(
+        self, runs: list[tuple[int, list[int]]], per_month: int | None, per_cycle: int | None, months: int
+    ) -> None:
+        today, state = TODAY, dict[str, Any]()
+        in_month, in_cycle = collections.Counter[Any](), collections.Counter[Any]()
+        for days, costs in runs:
+            today += days * DAY
+            start = today.replace(month=(today.month - 1) // months * months + 1, day=1)
+            end = (start + (31 * months - 1) * DAY).replace(day=1)
+            meter = meter_of(10**6, start=start, end=end)
+            book = Ledger(Limits(10**6, per_cycle, 0, per_month), spending(state, today, meter), meter)
+            for cost in costs:
+                with contextlib.suppress(LimitReachedError), book.reserved("stream", cost):
+                    in_month[today.replace(day=1)] += cost
+                    in_cycle[start] += cost
+            assert max(in_month.values(), default=0) <= (math.inf if per_month is None else per_month)
+            assert max(in_cycle.values(), default=0) <= (math.inf if per_cycle is None else per_cycle)
+            kept: Any = {}
+            book.write_to(kept)
+            state = json.loads(json.dumps(kept["bookmarks"]["credit_spending"]))
 
     @pytest.mark.parametrize("known", [True, False])
     def test_a_month_counts_from_its_first_day_whatever_the_cycle(self, *, known: bool) -> None:
