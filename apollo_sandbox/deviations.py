@@ -77,6 +77,8 @@ def _total_before(fault: Fault, call: Call, total: int) -> int:
 def _no_total(fault: Fault, _: Call, body: Any) -> Any:
     if not isinstance(body, dict):
         return body
+    if fault.value == "no_pagination":
+        return {**body, "pagination": None} if "pagination" in body else body
     if fault.value == "gone":
         return {name: value for name, value in body.items() if name not in {"pagination", "total_entries"}}
     if "pagination" in body:
@@ -129,6 +131,11 @@ def _hollow(fault: Fault, _: Call, body: Any) -> Any:
     if fault.value != "rows_null":
         return HOLLOW[fault.value]
     return {name: None if isinstance(value, list) else value for name, value in _parts(body).items()}
+
+
+def _without_rows(_: Fault, __: Call, body: Any) -> Any:
+    first = next((name for name, value in _parts(body).items() if _are_records(value)), None)
+    return body if first is None else {name: value for name, value in body.items() if name != first}
 
 
 def _hide(fault: Fault, call: Call, body: Any) -> Any:
@@ -250,7 +257,9 @@ DEVIATIONS = {
     ),
     "total_late": Deviation("the total of the answer before", total=_total_before),
     "total_absent": Deviation(
-        "a total that is null; with `value=gone`, nothing is said of pages", {"value": "null"}, reply=_no_total
+        "a total that is null; with `value=gone`, nothing is said of pages, with `value=no_pagination`, null",
+        {"value": "null"},
+        reply=_no_total,
     ),
     "window_exclusive": Deviation("the end of a range of time is not within it", span=_exclude_end),
     "window_seconds": Deviation("both ends of a range of time are cut to the second", span=_cut_to_seconds),
@@ -281,8 +290,9 @@ DEVIATIONS = {
         {"value": "object"},
         reply=_hollow,
     ),
+    "rows_gone": Deviation("an answer without its first list of records", reply=_without_rows),
     "clock": Deviation("a `Date` that is `seconds` (3600) ahead of this machine's clock", {"seconds": 3600.0}),
 }
 
 #: What `value` may be, of those deviations that take one.
-VALUES = {"odd_row": tuple(ODD), "hollow": tuple(HOLLOW), "total_absent": ("null", "gone")}
+VALUES = {"odd_row": tuple(ODD), "hollow": tuple(HOLLOW), "total_absent": ("null", "gone", "no_pagination")}

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo.api import client
 from tap_apollo.api.errors import MAX_TRIES, ApolloError, SyncError, decode
-from tap_apollo.readers.purchase import Purchase
+from tap_apollo.readers.purchase import Purchase, Records
 from tap_apollo.readers.tolerance import MOST_FAILURES
 from tap_apollo.services import Services
+from tap_apollo.singer.conform import Conformed
 from tap_apollo.streams import CREDIT_STREAMS
 from tap_apollo.streams.exports import Exports
 from tap_apollo.tap import TapApollo
@@ -378,19 +379,26 @@ def test_a_search_with_new_filters_begins_anew(own: Sandbox) -> None:
     assert len(changed.records["organizations"]) == 230
 
 
-def test_filters_that_apollo_ignores_cost_one_page_and_never_again(
+def test_a_search_whose_filters_apollo_ignores_stops_after_the_page_that_showed_it(
     own: Sandbox,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    searches = [{"name": "a", "filters": {"zzz": 1}}]
-    state = None
+    """The page is paid for, so it is written; more is not bought of it, nor about it. The next search goes on."""
+    filters = {"organization_ids": companies(own, 3)}
+    searches = [{"name": "a", "filters": {"zzz": 1}}, {"name": "b", "filters": filters}]
+    streams, settings = ("organizations", "organization_details"), {"organization_ids": list[str]()}
+    state, written = None, []
     for _ in range(3):
-        run = buy(own, "organizations", organization_searches=searches, state=state)
+        run = buy(own, *streams, organization_searches=searches, state=state, **settings)
         assert isinstance(run.error, SyncError)
-        assert not run.records["organizations"]
+        written += [row["search"] for row in run.records["organizations"]]
         state = run.state
-    assert own.ledger.credits_spent == requests(own, "organizations") == 1
-    assert "Apollo ignores the filters of the search `a`" in caplog.text
+    assert collections.Counter(written) == {"a": 100, "b": 3}
+    assert requests(own, "organizations") == 2
+    assert requests(own, "organization_details") == 3
+    assert caplog.text.count("Apollo ignores the filters of the search `a`") == 3
+    searches[0]["filters"] = {"q_organization_name": "no such name"}
+    assert buy(own, *streams, organization_searches=searches, state=state, **settings).error is None
 
 
 def test_companies_that_a_search_found_are_bought_in_full(own: Sandbox) -> None:
@@ -655,6 +663,131 @@ class TestOneThingHasOneName:
         again = buy(own, "people_enrichment", state=run.state, people_enrichment={"from": "people"})
         assert max(charged(own).values()) == 1
         assert len(again.records["people_enrichment"]) == 30 - 9
+
+
+@dataclasses.dataclass
+class Odd:
+    """How a reply is odd, and how many rows can be read of it for how many credits."""
+
+    stream: str
+    fault: dict[str, Any]
+    rows: int
+    credits: int
+    fails: bool = True
+
+
+#: Of the sandbox's companies, 38 are accounts.
+ODD_REPLIES = {
+    "no matches": Odd("people_enrichment", {"kind": "rows_gone"}, 0, 4),
+    "null for matches": Odd("people_enrichment", {"kind": "hollow", "value": "rows_null"}, 0, 4),
+    "null for people": Odd("people_enrichment", {"kind": "hollow", "value": "null"}, 0, 4),
+    "too few matches": Odd("people_enrichment", {"kind": "hidden_rows", "size": 1000, "place": 1}, 3, 4),
+    "null for organizations": Odd("organization_enrichment", {"kind": "hollow", "value": "rows_null"}, 0, 4),
+    "too few organizations": Odd("organization_enrichment", {"kind": "hidden_rows", "size": 1000, "place": 1}, 3, 4),
+    "no accounts": Odd("organizations", {"kind": "rows_gone"}, 192, 3),
+    "no pagination": Odd("organizations", {"kind": "total_absent", "value": "no_pagination"}, 230, 3, fails=False),
+    "null for news": Odd("news_articles", {"kind": "hollow", "value": "null"}, 0, 1),
+    "a row without an id": Odd("people_enrichment", {"kind": "odd_row", "place": 1}, 3, 4),
+}
+
+
+def four_of_each(sandbox: Sandbox) -> dict[str, Any]:
+    """Settings that name four people and companies."""
+    return {
+        "people_enrichment": {"from": "details", "details": [{"id": one} for one in people(sandbox)[:4]]},
+        "person_ids": people(sandbox)[:4],
+        "organization_ids": companies(sandbox, 4),
+        "domains": [sandbox.world.people.company(serial).domain for serial in range(4)],
+        "lookback_days": 3650,
+    }
+
+
+class TestOddReplies:
+    """A reply that came is paid for once, whatever it holds."""
+
+    @pytest.mark.parametrize("odd", ODD_REPLIES.values(), ids=ODD_REPLIES)
+    def test_is_paid_for_once_and_what_can_be_read_is_written(
+        self, own: Sandbox, odd: Odd, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        own.faults.add(action=PAYS_AT[odd.stream], **odd.fault)
+        first = buy(own, odd.stream, **four_of_each(own))
+        assert (len(first.records[odd.stream]), own.ledger.credits_spent) == (odd.rows, odd.credits)
+        assert booked(first.state) == odd.credits
+        assert isinstance(first.error, SyncError) == odd.fails
+        said = [line for line in caplog.messages if "could not be read, or not whole, and cost " in line]
+        assert len(said) == odd.fails
+        if odd.fails:
+            path = CREDIT_STREAMS[odd.stream].endpoint.path
+            assert f" and cost {odd.credits} credit{'s' if odd.credits > 1 else ''}: {path}" in said[0]
+        again = buy(own, odd.stream, state=first.state, **four_of_each(own))
+        assert own.ledger.credits_spent == odd.credits
+        assert again.error is None
+
+    @pytest.mark.parametrize(
+        "stream", ["organization_details", "person_details", "organization_job_postings", "conversation_details"]
+    )
+    def test_keeps_nothing_behind_it_from_being_bought(self, own: Sandbox, stream: str) -> None:
+        whole = keys(stream, [buy(own, stream, **four_of_each(own))])
+        own.reset()
+        own.faults.add("hollow", action=PAYS_AT[stream], after=1, times=1)
+        first = buy(own, stream, **four_of_each(own))
+        assert isinstance(first.error, SyncError)
+        assert len(keys(stream, [first])) >= len(whole) - (1 if stream != "organization_job_postings" else 99)
+        assert requests(own, stream) == (10 if stream == "conversation_details" else 4)
+        spent = own.ledger.credits_spent
+        second = buy(own, stream, state=first.state, **four_of_each(own))
+        assert second.error is None
+        assert own.ledger.credits_spent == spent
+        assert max(charged(own).values()) == 1
+
+    def test_five_in_a_row_end_the_stream_and_the_next_run_goes_on_behind_them(self, own: Sandbox) -> None:
+        own.faults.add("hollow", action="people/show", value="null")
+        first = buy(own, "person_details", "organization_details")
+        assert isinstance(first.error, SyncError)
+        assert requests(own, "person_details") == MOST_FAILURES
+        assert len(first.records["organization_details"]) == 6
+        second = buy(own, "person_details", state=first.state)
+        assert isinstance(second.error, SyncError)
+        assert requests(own, "person_details") == 2 * MOST_FAILURES
+        assert max(charged(own).values()) == 1
+
+    @pytest.mark.parametrize("start", [0, 1], ids=["in another order", "too few"])
+    def test_a_row_is_for_the_contact_whom_it_names(
+        self, own: Sandbox, start: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        right = {row["id"]: row["contact_id"] for row in buy(own, "people_enrichment").records["people_enrichment"]}
+
+        def mixed(response: Any) -> Any:
+            reply = decode(response)
+            if "bulk_match" in response.url:
+                reply["matches"] = reply["matches"][:start:-1] if start else reply["matches"][::-1]
+            return reply
+
+        monkeypatch.setattr(client, "decode", mixed)
+        rows = buy(own, "people_enrichment").records["people_enrichment"]
+        given = {row["id"]: row["contact_id"] for row in rows}
+        assert len(given) == (12 if not start else 12 - 2 * 2)
+        assert {one: contact for one, contact in given.items() if contact}.items() <= right.items()
+
+    def test_a_fault_of_the_tap_loses_what_was_paid_for_once_and_is_said(
+        self, own: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(*_: Any) -> None:
+            raise AttributeError("a fault")
+
+        settings = four_of_each(own)
+        with monkeypatch.context() as faulty:
+            faulty.setattr(Records, "rows", fail)
+            first = buy(own, "person_details", **settings)
+        assert isinstance(first.error, SyncError)
+        assert "could not be read, or not whole, and cost 4 credits: there is a fault in " in caplog.text
+        with monkeypatch.context() as faulty:
+            faulty.setattr(Conformed, "__call__", fail)
+            second = buy(own, "organization_details", state=first.state, **settings)
+        assert isinstance(second.error, SyncError)
+        assert own.ledger.credits_spent == 8
+        assert buy(own, "person_details", "organization_details", state=second.state, **settings).error is None
+        assert own.ledger.credits_spent == 8
 
 
 class TestTheTeamsCredits:
@@ -994,6 +1127,19 @@ class TestNews:
         assert second.records["news_articles"]
         assert max(charged(own).values()) == 1
         assert {row["id"] for run in (first, second) for row in run.records["news_articles"]} == self._articles(own)
+
+    def test_pages_smaller_than_asked_for_are_read_to_the_total(self, own: Sandbox) -> None:
+        whole = self._articles(own)
+        own.reset()
+        own.faults.add("page_cap", action=PAYS_AT["news_articles"], size=24)
+        run = buy(own, "news_articles", organization_ids=companies(own, self.IDS))
+        assert run.error is None
+        assert {*run.ids("news_articles")} == whole
+        assert own.ledger.credits_spent == requests(own, "news_articles") == -(-len(whole) // 24)
+        again = buy(own, "news_articles", organization_ids=companies(own, self.IDS), state=run.state)
+        assert not again.records["news_articles"]
+        own.faults.add("page_cap", action=PAYS_AT["organizations"], size=60)
+        assert len(buy(own, "organizations").records["organizations"]) == 230
 
 
 class TestRefresh:

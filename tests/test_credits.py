@@ -30,7 +30,10 @@ from tap_apollo.credits import (
     Spending,
     read_meter,
 )
+from tap_apollo.names import person_names
+from tap_apollo.readers.purchase import Pages, Wanted
 from tap_apollo.singer.memory import ByDay, Digests, Spent, StateError, decoded, encoded
+from tap_apollo.streams.enrichment import paired
 from tests.states import entries, spent
 
 TODAY = datetime.date(2026, 3, 15)
@@ -600,3 +603,68 @@ class TestMeter:
         node[path[-1]] = odd
         with pytest.raises((LookupError, TypeError, ValueError)):
             read_meter(reply)
+
+
+class TestWhomARowIsFor:
+    """Three persons are asked for: by id, by address, by name alone."""
+
+    BATCH = (
+        Wanted(("1",), {"id": "1"}),
+        Wanted(("b",), {"email": "Bea@example.test"}),
+        Wanted(("c",), {"name": "Cy", "organization_name": "Example"}),
+    )
+    ADA, BEA, CY = {"id": "1"}, {"id": "2", "email": "bea@example.test"}, {"id": "3"}
+
+    def _keys(self, *rows: Any) -> list[tuple[Any, str | None]]:
+        batch = [*self.BATCH]
+        asked = {name: one for one in batch for name in person_names(one.value)}
+        return [(row["id"], one.keys[0] if one else None) for row, one in paired([*rows], batch, asked, person_names)]
+
+    def test_is_told_by_its_place(self) -> None:
+        assert self._keys(self.ADA, {"id": "2"}, self.CY) == [("1", "1"), ("2", "b"), ("3", "c")]
+        assert self._keys(None, {"id": "9"}, None) == [("9", "b")]
+
+    def test_is_told_by_its_names_first(self) -> None:
+        assert self._keys(self.BEA, self.ADA, self.CY) == [("2", "b"), ("1", "1"), ("3", "c")]
+        assert self._keys(self.CY, self.BEA, self.ADA) == [("3", None), ("2", "b"), ("1", "1")]
+
+    def test_is_not_told_by_its_place_if_too_few_came(self) -> None:
+        assert self._keys(self.BEA, self.CY) == [("2", "b"), ("3", None)]
+        assert self._keys(*[self.CY] * 4) == [("3", None)] * 4
+
+
+class TestPages:
+    """Which pages of a list are bought."""
+
+    @staticmethod
+    def _bought(*pages: tuple[int | None, int | None], per_page: int = 25) -> int:
+        state = Pages(per_page, 1, None, 0)
+        for number, page in enumerate(pages, start=1):
+            if state.came(*page):
+                return number
+        pytest.fail("more are wanted")
+
+    @pytest.mark.parametrize(
+        ("pages", "bought"),
+        [
+            ([(25, 80), (25, 80), (25, 80), (5, 80)], 4),
+            ([(24, 80), (24, 80), (24, 80), (8, 80)], 4),
+            ([(25, 25)], 1),
+            ([(0, 80)], 1),
+            ([(24, 80), (0, 80)], 2),
+            ([(25, None), (25, None), (3, None)], 3),
+            ([(25, None), (0, None)], 2),
+            ([(25, 3), (24, 3)], 2),
+            ([(25, 10_000), (24, 10_000)], 2),
+            ([(None, 80), (25, 80), (25, 80), (5, 80)], 4),
+            ([(25, 80), (None, None), (25, None), (5, None)], 4),
+            ([(None, None)], 1),
+        ],
+    )
+    def test_are_those_that_are_known_to_be_missing(
+        self, pages: list[tuple[int | None, int | None]], bought: int
+    ) -> None:
+        assert self._bought(*pages) == bought
+
+    def test_go_no_further_than_apollo_shows(self) -> None:
+        assert self._bought(*[(25_000, 90_000)] * 3, per_page=25_000) == 2

@@ -164,14 +164,14 @@ class Endpoint:
             return objects(self.read(reply) if self.read else reply[self.rows] if self.rows else reply)
 
     def record(self, reply: Any) -> list[Record]:
-        """Return the one record in a reply, as ``records`` does; none if Apollo has none.
+        """Return the one record in a reply, as ``records`` does; none if its place is empty.
 
         Raises:
             UnknownReplyError: There is no place for one.
         """
         with self.parsing():
             record = reply[self.rows] if self.rows else reply
-            return objects([record]) if record else []
+            return [] if self.rows and not record else objects([record])
 
     def page(self, reply: Any) -> Page:
         """Return the page in a reply; some endpoints report their numbers as strings, some report none.
@@ -189,15 +189,23 @@ class Endpoint:
         with self.parsing():
             pagination = reply.get("pagination")
             pagination = pagination if isinstance(pagination, dict) else {}
-            total = pagination.get("total_entries", reply.get("total_entries"))
             breadcrumbs = reply.get("breadcrumbs")
             return Page(
                 records,
-                total=_number(total),
+                total=total_of(reply),
                 per_page=_number(pagination.get("per_page")),
                 filtered=bool(breadcrumbs) if isinstance(breadcrumbs, list) else None,
                 left_out=left_out,
             )
+
+
+def total_of(reply: Any) -> int | None:
+    """Return how many rows a list has by its reply; None: that does not tell."""
+    if not isinstance(reply, dict):
+        return None
+    pagination = reply.get("pagination")
+    told = pagination if isinstance(pagination, dict) else reply
+    return _number(told.get("total_entries", reply.get("total_entries")))
 
 
 def GET(path: str, rows: str | None = None, **facts: Any) -> Endpoint:  # noqa: N802

@@ -65,6 +65,7 @@ class StreamIO:
         unfinished: How many of several lists were not read to their end.
         cursor: What drives the walk; None before there is one.
         tolerance: Counts the records that cannot be read by themselves.
+        fault: What the tap failed at when a row that was paid for became a record: the row is lost, and it is said.
         left_out: The rows that cannot be rows, those of other streams that it reads included.
         cut_short: What Apollo shows only a part of, counted: per unit and text.
     """
@@ -89,6 +90,7 @@ class StreamIO:
     limits: list[str] = dataclasses.field(default_factory=list)
     unfinished: int = 0
     cursor: Cursor | None = None
+    fault: Exception | None = None
     tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
     left_out: LeftOut = dataclasses.field(default_factory=LeftOut)
     cut_short: collections.Counter[tuple[str, str]] = dataclasses.field(default_factory=collections.Counter)

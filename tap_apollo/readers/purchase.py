@@ -3,6 +3,9 @@
 One loop buys. It works off jobs, of which each is kept in the state until it is done: a search is a job of many pages,
 a record to buy a job of one. A STATE comes before each try of a charged request. When the rows of its reply are
 written, the job notes in the state what was bought. So a run that is killed has lost one request's worth at most.
+
+A reply that came was paid for, whatever it holds: what can be read of it is written, the rest is said with what it
+cost, and what was asked for is bought.
 """
 
 from __future__ import annotations
@@ -15,8 +18,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from typing_extensions import override
 
-from tap_apollo.api.errors import GoneError, OutOfCreditsError, RedirectError, RequestError
+from tap_apollo.api.endpoint import missing
+from tap_apollo.api.errors import GoneError, OutOfCreditsError, RedirectError, RequestError, UnknownReplyError
 from tap_apollo.credits import LimitReachedError, Price, Purchases
+from tap_apollo.paging import DISPLAY_LIMIT
 from tap_apollo.readers.io import name_of
 from tap_apollo.readers.lists import as_walked
 from tap_apollo.readers.reader import Estimate, Reader
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from tap_apollo.api.endpoint import Endpoint
     from tap_apollo.credits import Ledger
     from tap_apollo.paging import Record
     from tap_apollo.readers.io import StreamIO
@@ -63,17 +69,13 @@ class Job(Protocol):
         """
 
     def cost(self, reply: Any) -> int:
-        """Return the credits that a reply shows were charged."""
+        """Return the credits that a reply shows were charged; what it raises says that the reply does not show it."""
 
-    def rows(self, reply: Any) -> list[Record]:
-        """Return the rows in a reply.
-
-        Raises:
-            UnknownReplyError: It is of an unknown form.
-        """
+    def rows(self, reply: Any, parts: Parts) -> list[Record]:
+        """Return the rows that can be read in a reply, each of its parts by itself."""
 
     def bought(self, rows: list[Record]) -> None:
-        """Note in the state what was bought, now that its rows are written."""
+        """Note in the state that what was asked for is bought, now that its rows are written."""
 
     def parts(self) -> list[Job]:
         """Return smaller jobs in place of one that Apollo refuses, of which only some may be why; by default none."""
@@ -86,6 +88,86 @@ class Job(Protocol):
             RequestError: The others would be refused, too.
         """
         raise error
+
+
+class Parts:
+    """The parts of a reply, of which one that cannot be read costs no other.
+
+    Attributes:
+        error: Why the first of them could not be read; None: all could.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Begin to read a reply of an endpoint."""
+        self.error: Exception | None = None
+        self._endpoint = endpoint
+
+    @contextlib.contextmanager
+    def part(self) -> Iterator[None]:
+        """Read one of them."""
+        try:
+            with self._endpoint.parsing():
+                yield
+        except UnknownReplyError as error:
+            self.error = self.error or error
+
+    def rows(self, job: Job, reply: Any) -> list[Record]:
+        """Return the rows that can be read in a reply to a job: none, if there is a fault in the tap."""
+        try:
+            return job.rows(reply, self)
+        except Exception as fault:  # noqa: BLE001
+            self.error = fault
+            return []
+
+    def keyed(self, rows: list[Record], keys: Iterable[str]) -> int:
+        """Return how many rows can be rows, and note if others cannot, as a part of their key is missing."""
+        usable = sum(missing(row, keys) is None for row in rows)
+        with self.part():
+            if usable < len(rows):
+                raise LookupError("a row has no key")
+        return usable
+
+
+#: A total that a search index gives at most, and then for any larger one: it tells nothing.
+CAPPED_TOTAL = 10_000
+
+
+@dataclasses.dataclass
+class Pages:
+    """The pages of a list of which each is paid for: none is bought unless rows are known to be missing.
+
+    Attributes:
+        per_page: How many rows a page is asked for with.
+        page: The page to buy next.
+        pages: How many there are, as far as that is known.
+        seen: How many rows have come.
+    """
+
+    per_page: int
+    page: int
+    pages: int | None
+    seen: int
+
+    def came(self, rows: int | None, total: int | None) -> bool:
+        """Take note of a page, and return whether it was the last.
+
+        Rows are missing by the total, also where pages are smaller than asked for; without one, while pages are full.
+
+        Args:
+            rows: How many rows it has; None: that could not be read.
+            total: How many rows it says that there are.
+        """
+        size = self.per_page if rows is None else rows
+        self.seen = (self.seen or (self.page - 1) * self.per_page) + size
+        if not size:
+            self.pages = self.page
+        elif total is not None and total != CAPPED_TOTAL and (rows is None or total >= self.seen):
+            self.pages = self.page + math.ceil(max(0, total - self.seen) / size)
+        elif self.pages is None or self.pages <= self.page:
+            self.pages = self.page + (rows is not None and rows >= self.per_page)
+        self.pages = min(self.pages, DISPLAY_LIMIT // self.per_page)
+        self.page += 1
+        return self.page > self.pages
 
 
 class Jobs(Protocol):
@@ -136,6 +218,11 @@ class Buying:
     def ledger(self) -> Ledger:
         """The run's ledger, which takes a request to open."""
         return self.io.services.ledger
+
+    @property
+    def spent(self) -> int:
+        """The credits that the stream has spent in this run."""
+        return self.ledger.spent[self.io.name]
 
     @property
     def today(self) -> datetime.date:
@@ -283,17 +370,27 @@ class Purchase(Reader):
 
     def _done(self, job: Job, buying: Buying) -> Iterator[list[Record]]:
         """Do a job: reserve, STATE, send, settle (which the client does for each try), deliver, remember."""
+        io, tolerance = buying.io, buying.io.tolerance
         while order := job.order():
+            before = buying.spent
             try:
-                rows = job.rows(buying.send(order, job.cost))
+                reply = buying.send(order, job.cost)
             except (OutOfCreditsError, RedirectError):
                 raise
             except RequestError as error:
                 yield from self._refused(job, error, buying)
                 return
+            paid, parts = buying.spent - before, Parts(io.endpoint)
+            rows = parts.rows(job, reply)
+            usable = parts.keyed(rows, io.stream.primary_keys)
             yield rows
             job.bought(rows)
-            buying.io.keep()
+            io.keep()
+            unread, io.fault = parts.error or io.fault, None
+            if unread is None or usable:
+                tolerance.note_read()
+            if unread:
+                tolerance.note_unread(unread, paid, whole=not usable)
 
     def _refused(self, job: Job, error: RequestError, buying: Buying) -> Iterator[list[Record]]:
         """Do a job in parts that Apollo refuses as a whole, which is free: only some may be why."""
@@ -316,6 +413,10 @@ class Purchase(Reader):
             return ()
         io.save()
         self.jobs.summary(Buying(io, self.price))
+        if unread := io.tolerance.unread:
+            what = f"{counted(unread, 'reply', 'replies')} could not be read, or not whole, and cost"
+            text = f"{what} {counted(io.tolerance.unread_credits, 'credit')}: {io.tolerance.unread_reason}"
+            io.report.failed(io.name, f"{text} What was asked for counts as bought.")
         spent = services.ledger.spent[io.name]
         return counted(io.delivered, "record"), counted(io.orders, "request"), counted(spent, "credit")
 
@@ -396,15 +497,18 @@ class Records:
         """Return the request for some records: by default for one, by the id in the path."""
         return Order(buying.unit_price, record_id=batch[0].value)
 
-    def rows(self, reply: Any, batch: list[Wanted], buying: Buying) -> list[Record]:  # noqa: ARG002
-        """Return the rows in a reply: the record that it holds, or none."""
-        return buying.io.endpoint.record(reply)
+    def rows(self, reply: Any, batch: list[Wanted], buying: Buying, parts: Parts) -> list[Record]:  # noqa: ARG002
+        """Return the rows that can be read in a reply: the record that it holds, or none."""
+        rows: list[Record] = []
+        with parts.part():
+            rows += buying.io.endpoint.record(reply)
+        return rows
 
     def asked(self, batch: list[Wanted], rows: list[Record], buying: Buying) -> Iterable[str]:  # noqa: ARG002
         """Return the keys of what need not be asked for again: those not found included."""
         return [key for one in batch for key in one.keys]
 
-    def cost(self, reply: Any, buying: Buying) -> int:
+    def cost(self, reply: Any, batch: list[Wanted], buying: Buying) -> int:  # noqa: ARG002
         """Return what a reply shows was charged: the price, or nothing if it holds nothing."""
         return buying.price.credits if reply[buying.io.endpoint.rows] else 0
 
@@ -475,12 +579,10 @@ class _Batch:
         return None if self._done else self._records.order(self._wanted, self._buying)
 
     def cost(self, reply: Any) -> int:
-        return self._records.cost(reply, self._buying)
+        return self._records.cost(reply, self._wanted, self._buying)
 
-    def rows(self, reply: Any) -> list[Record]:
-        rows = self._records.rows(reply, self._wanted, self._buying)
-        self._buying.io.tolerance.note_read()
-        return rows
+    def rows(self, reply: Any, parts: Parts) -> list[Record]:
+        return self._records.rows(reply, self._wanted, self._buying, parts)
 
     def bought(self, rows: list[Record]) -> None:
         self._done = True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tap_apollo.api.endpoint import missing
 from tap_apollo.api.errors import ApolloError
 from tap_apollo.paging import digest
+from tap_apollo.report import fault_of
 from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class Tolerance:
         gone: How many Apollo does not have.
         failed: How many could not be read for another reason.
         reason: Why the last of them could not, a sentence; empty if that has no words.
+        unread: How many replies that were paid for could not be read, or not whole.
+        unread_credits: What these have cost.
+        unread_reason: Why the last of them could not, in sentences.
     """
 
     def __init__(self) -> None:
@@ -33,6 +37,9 @@ class Tolerance:
         self.gone = 0
         self.failed = 0
         self.reason = ""
+        self.unread = 0
+        self.unread_credits = 0
+        self.unread_reason = ""
         self._in_a_row = 0
 
     @property
@@ -55,10 +62,29 @@ class Tolerance:
             Exception: The error, if several in a row could not be read: it is not the records.
         """
         self.failed += 1
-        self.reason = error.message if isinstance(error, ApolloError) else ""
+        self.reason = _sentence(error)
+        self._count_in_a_row(error)
+
+    def note_unread(self, error: Exception, paid: int, *, whole: bool) -> None:
+        """Note that a reply that was paid for could not be read: the whole of it, or a part.
+
+        Raises:
+            Exception: The error, if the whole of several in a row could not be read.
+        """
+        self.unread += 1
+        self.unread_credits += paid
+        self.unread_reason = _sentence(error) or f"{fault_of(error)} Please report it."
+        if whole:
+            self._count_in_a_row(error)
+
+    def _count_in_a_row(self, error: Exception) -> None:
         self._in_a_row += 1
         if self.gave_up:
             raise error
+
+
+def _sentence(error: Exception) -> str:
+    return error.message if isinstance(error, ApolloError) else ""
 
 
 class LeftOut:

@@ -249,6 +249,7 @@ class SearchPlace(Form):
         next: The page to buy next.
         done: Whether all pages are bought.
         pages: How many there are.
+        seen: How many rows have come.
         ignored: Whether Apollo ignores the filters.
     """
 
@@ -257,6 +258,7 @@ class SearchPlace(Form):
     next: Annotated[int, msgspec.Meta(ge=1)] = 1
     done: bool = False
     pages: Count | None = None
+    seen: Count = 0
     ignored: bool = False
 
 
@@ -267,12 +269,23 @@ class SearchesPlace(Form):
 
 
 class NewsGroup(Form):
-    """Companies whose news are asked for in one request, and from which page on; 0: there are no more."""
+    """Companies whose news are asked for in one request.
+
+    Attributes:
+        ids: The companies.
+        until: The last day.
+        since: The first day.
+        page: The page to buy next; 0: there are no more.
+        pages: How many there are.
+        seen: How many articles have come.
+    """
 
     ids: Annotated[list[str], msgspec.Meta(min_length=1)]
     until: Day
     since: Day | None = None
     page: Count = 1
+    pages: Count | None = None
+    seen: Count = 0
 
 
 class NewsPlace(Form):

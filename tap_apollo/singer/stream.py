@@ -191,7 +191,13 @@ class ApolloStream(Stream):
             for rows in self.reads.rows(io):
                 report.read.add(self.name)
                 for row in self.left_out.without(self.name, rows, self.primary_keys):
-                    record = conformed(row)
+                    try:
+                        record = conformed(row)
+                    except Exception as fault:
+                        if not self.reads.costs:
+                            raise
+                        io.fault = fault  # what is paid for is remembered all the same
+                        continue
                     if warnings := conformed.warnings():
                         self.warn(warnings)
                     yield record

@@ -62,7 +62,7 @@ class Transcripts(Records):
         return [key for one, row in zip(batch, rows, strict=False) if has_insights(row) for key in one.keys]
 
     @override
-    def cost(self, reply: Any, buying: Buying) -> int:
+    def cost(self, reply: Any, batch: list[Wanted], buying: Buying) -> int:
         return buying.price.credits if has_insights(reply) else 0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from tap_apollo.api.endpoint import GET, POST, objects
+from tap_apollo.api.endpoint import GET, POST, id_of, objects
 from tap_apollo.api.errors import ApolloError, GoneError
 from tap_apollo.config.settings import PERSON_CLUES
 from tap_apollo.credits import DIRECT_DIAL, LEAD, PHONE_NUMBER, Price
@@ -24,12 +24,12 @@ from tap_apollo.streams.prospecting import People
 from tap_apollo.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from singer_sdk.helpers.types import Record
 
     from tap_apollo.readers.io import StreamIO
-    from tap_apollo.readers.purchase import Buying, Job
+    from tap_apollo.readers.purchase import Buying, Job, Parts
 
 #: How long Apollo keeps results (vendor's reference of webhook_result).
 KEPT_DAYS = 30
@@ -66,15 +66,22 @@ class Domains(Records):
         return Order(len(batch) * buying.unit_price, {"details": [{"domain": one.value} for one in batch]})
 
     @override
-    def rows(self, reply: Any, batch: list[Wanted], buying: Buying) -> list[Record]:
-        with buying.io.endpoint.parsing():
-            return [
-                {**row, "domain": one.value} for row, one in paired(reply["organizations"], batch) if row is not None
-            ]
+    def rows(self, reply: Any, batch: list[Wanted], buying: Buying, parts: Parts) -> list[Record]:
+        rows = []
+        with parts.part():
+            asked = {one.value: one for one in batch}
+            for row, one in paired(reply["organizations"], batch, asked, _domain):
+                rows.append({**row, "domain": one.value} if one else row)
+            as_many(reply["organizations"], batch)
+        return rows
 
     @override
-    def cost(self, reply: Any, buying: Buying) -> int:
-        return buying.price.credits * sum(row is not None for row in reply["organizations"])
+    def cost(self, reply: Any, batch: list[Wanted], buying: Buying) -> int:
+        return buying.price.credits * found_in(as_many(reply["organizations"], batch))
+
+
+def _domain(company: Record) -> list[str]:
+    return [domain_name(company.get("primary_domain"))]
 
 
 class OrganizationEnrichment(ApolloStream):
@@ -171,25 +178,29 @@ class Matches(Records):
         return Order(len(batch) * buying.unit_price, {"details": details, **flags_of(buying.io.config)})
 
     @override
-    def rows(self, reply: Any, batch: list[Wanted], buying: Buying) -> list[Record]:
-        with buying.io.endpoint.parsing():
-            request_id = str(reply["request_id"]) if reply.get("request_id") is not None else None
-            if request_id and any(surcharges(buying.io.config)):
-                buying.entry(buying.io.remembered.pending, list[str]()).append(request_id)
-            return [
-                {**row, "request_id": request_id, **({"contact_id": one.contact_id} if one.contact_id else {})}
-                for row, one in paired(reply["matches"], batch)
-                if row is not None and not is_stub(row)
-            ]
+    def rows(self, reply: Any, batch: list[Wanted], buying: Buying, parts: Parts) -> list[Record]:
+        rows, request_id = [], None
+        with parts.part():
+            request_id = id_of(reply.get("request_id"))
+        if request_id and any(surcharges(buying.io.config)):
+            buying.entry(buying.io.remembered.pending, list[str]()).append(request_id)
+        with parts.part():
+            asked = {name: one for one in batch for name in person_names(one.value)}
+            for row, one in paired(reply["matches"], batch, asked, person_names):
+                if not is_stub(row):
+                    contact = {"contact_id": one.contact_id} if one and one.contact_id else {}
+                    rows.append({**row, "request_id": request_id, **contact})
+            as_many(reply["matches"], batch)
+        return rows
 
     @override
-    def cost(self, reply: Any, buying: Buying) -> int:
+    def cost(self, reply: Any, batch: list[Wanted], buying: Buying) -> int:
         """Return what Apollo says it charged, and the most that may follow for what arrives later."""
-        price, found = buying.price.credits, sum(row is not None for row in reply["matches"])
+        price, found = buying.price.credits, found_in(as_many(reply["matches"], batch))
         phone, waterfall = surcharges(buying.io.config)
         at_once = reply.get("credits_consumed")
         paid = price * found if at_once is None else max(0, -(-at_once // 1))  # it may be a fraction
-        return max(int(paid), (price + phone) * found if phone else 0) + waterfall * len(reply["matches"])
+        return max(int(paid), (price + phone) * found if phone else 0) + waterfall * len(batch)
 
 
 def clues_of(contact: Record) -> dict[str, str]:
@@ -209,16 +220,50 @@ def is_stub(person: Record) -> bool:
     return bool(person) and (person.get("match_confidence") == "none" or not named)
 
 
-def paired(rows: list[Any], batch: list[Wanted]) -> list[tuple[Record | None, Wanted]]:
-    """Return what came beside what was asked: Apollo answers in order, null for what it does not know.
+def as_many(rows: Any, batch: list[Wanted]) -> list[Any]:
+    """Return what came, if it is as much as was asked for: null stands for what Apollo does not know.
 
     Raises:
-        ValueError: There are not as many of both.
+        ValueError: It is not.
     """
     if len(rows) != len(batch):
         raise ValueError("what came is not what was asked")
-    found = (None if row is None else one for row, one in zip(rows, objects(rows), strict=True))
-    return list(zip(found, batch, strict=True))
+    return list(rows)
+
+
+def found_in(rows: list[Any]) -> int:
+    """Return how many were found of what was asked for."""
+    return sum(row is not None for row in rows)
+
+
+def paired(
+    rows: Any, batch: list[Wanted], asked: Mapping[str, Wanted], names: Callable[[Record], list[str]]
+) -> list[tuple[Record, Wanted | None]]:
+    """Return each row that came with what it was asked for by, as far as that is known.
+
+    A row is for the one whom it names. Apollo answers in order; so a row that names none is for the one in its place,
+    if as much came as was asked for, and if no other row names that one.
+
+    Args:
+        rows: What came.
+        batch: What was asked for.
+        asked: The same, by its names.
+        names: Returns the names that a row has, the surest first.
+
+    Raises:
+        TypeError: There is no list of rows.
+    """
+    found = [
+        (place, row, next((asked[name] for name in names(row) if name in asked), None))
+        for place, row in enumerate(objects(rows))
+        if rows[place] is not None
+    ]
+    taken = {id(one) for _, _, one in found if one}
+    in_order = len(rows) == len(batch)
+    return [
+        (row, one or (batch[place] if in_order and id(batch[place]) not in taken else None))
+        for place, row, one in found
+    ]
 
 
 class PeopleEnrichment(ApolloStream):

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import math
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from tap_apollo.api.endpoint import GET, POST, by_number, id_of, objects
-from tap_apollo.api.errors import ApolloError
+from tap_apollo.api.endpoint import GET, POST, by_number, id_of, objects, total_of
 from tap_apollo.credits import Price
 from tap_apollo.paging import DISPLAY_LIMIT, PER_PAGE, digest
 from tap_apollo.paging.windows import FLOOR
 from tap_apollo.readers.io import name_of
 from tap_apollo.readers.lists import FreeSearches, nested
-from tap_apollo.readers.purchase import Job, Order, Purchase, Records, Wanted
+from tap_apollo.readers.purchase import Job, Order, Pages, Purchase, Records, Wanted
 from tap_apollo.singer.conform import moment, timestamp
 from tap_apollo.singer.memory import (
     Buys,
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
 
     from tap_apollo.credits import Purchases
-    from tap_apollo.readers.purchase import Buying
+    from tap_apollo.readers.purchase import Buying, Parts
 
 
 class People(ApolloStream):
@@ -102,21 +100,20 @@ class Search(Job):
         self._buying = buying
         self._name = search["name"]
         self._pages = 0
-        self._total = 0
+        self._total: int | None = None
+        self._came: int | None = None
+        self._ignored = False
         self.place = buying.io.place.searches[self._name] = place_of(search, buying.io.place, buying)
 
     def order(self) -> Order | None:
-        """Return the request for the next page.
-
-        Raises:
-            ApolloError: Apollo ignores the filters.
-        """
+        """Return the request for the next page; none if Apollo ignores the filters."""
         place, buying, limit = self.place, self._buying, self._search.get("max_pages")
-        if place.done:
-            return None
         if place.ignored:
             text = f"Apollo ignores the filters of the search `{self._name}`: correct them in `organization_searches`."
-            raise ApolloError(text)
+            buying.io.report.failed(buying.io.name, text)
+            return None
+        if place.done:
+            return None
         buying.left = f"the search `{self._name}` from page {place.next:,} on"
         if self._pages == limit:
             buying.stop(f"`max_pages` of the search `{self._name}` is {self._pages:,}")
@@ -127,34 +124,34 @@ class Search(Job):
 
     def cost(self, reply: Any) -> int:
         """Return the price, or nothing if the page is empty."""
-        return self._buying.price.credits if reply["accounts"] or reply["organizations"] else 0
+        return self._buying.price.credits if objects(reply["accounts"]) + objects(reply["organizations"]) else 0
 
-    def rows(self, reply: Any) -> list[Record]:
+    def rows(self, reply: Any, parts: Parts) -> list[Record]:
         """Return the rows of both arrays: a company that the team has saved comes in the other one."""
-        with self._buying.io.endpoint.parsing():
-            if reply.get("breadcrumbs") == []:  # of a page that was paid for; never again
-                self.place.ignored = True
-                return []
-            rows = [
-                *({"kind": "account", **row} for row in objects(reply["accounts"])),
-                *(
-                    {"kind": "organization", **row, "organization_id": row.get("id")}
-                    for row in objects(reply["organizations"])
-                ),
-            ]
-            self._total = int(reply["pagination"]["total_entries"])
-            return [{**row, "search": self._name} for row in rows]
+        rows: list[Record] = []
+        with parts.part():
+            rows += ({"kind": "account", **row} for row in objects(reply["accounts"]))
+        with parts.part():
+            rows += (
+                {"kind": "organization", **row, "organization_id": row.get("id")}
+                for row in objects(reply["organizations"])
+            )
+        with parts.part():
+            self._ignored = reply.get("breadcrumbs") == []
+        self._total = total_of(reply)
+        self._came = None if parts.error else len(rows)
+        return [{**row, "search": self._name} for row in rows]
 
     def bought(self, rows: list[Record]) -> None:
-        """Note that the page is bought, and the companies on it."""
+        """Note that the page is bought, and the companies on it, unless they are not those that were asked for."""
         place, total = self.place, self._total
-        if place.ignored:
-            return
-        self._note_found(id_of(row.get("organization_id")) for row in rows)
-        place.pages = math.ceil(min(total, DISPLAY_LIMIT) / PER_PAGE)
-        place.done = not rows or place.next >= place.pages
-        place.next += 1
-        if place.done and total > DISPLAY_LIMIT:
+        place.ignored = self._ignored
+        if not place.ignored:
+            self._note_found(id_of(row.get("organization_id")) for row in rows)
+        pages = Pages(PER_PAGE, place.next, place.pages, place.seen)
+        place.done = pages.came(self._came, total)
+        place.next, place.pages, place.seen = pages.page, pages.pages, pages.seen
+        if place.done and total and total > DISPLAY_LIMIT:
             shown = f"Apollo shows {DISPLAY_LIMIT:,} of the {total:,} companies that the search `{self._name}` finds"
             self._buying.io.incomplete(f"{shown}; narrow its filters")
 
@@ -248,8 +245,15 @@ class JobPostings(Companies):
     """The openings at each company."""
 
     @override
-    def rows(self, reply: Any, batch: list[Wanted], buying: Buying) -> list[Record]:
-        return [{**row, "organization_id": batch[0].value} for row in buying.io.endpoint.records(reply)]
+    def rows(self, reply: Any, batch: list[Wanted], buying: Buying, parts: Parts) -> list[Record]:
+        rows: list[Record] = []
+        with parts.part():
+            rows = buying.io.endpoint.records(reply)
+        return [{**row, "organization_id": batch[0].value} for row in rows]
+
+    @override
+    def cost(self, reply: Any, batch: list[Wanted], buying: Buying) -> int:
+        return buying.price.credits if buying.io.endpoint.records(reply) else 0
 
 
 class OrganizationJobPostings(ApolloStream):
@@ -339,6 +343,8 @@ class News(Job):
         self._group = group
         self._buying = buying
         self._per_page = per_page
+        self._total: int | None = None
+        self._came: int | None = None
         buying.left = f"news from {group.since or 'the beginning'} on"
 
     def order(self) -> Order | None:
@@ -358,15 +364,23 @@ class News(Job):
 
     def cost(self, reply: Any) -> int:
         """Return the price, or nothing if the page is empty."""
-        return self._buying.price.credits if reply["news_articles"] else 0
+        return self._buying.price.credits if self._buying.io.endpoint.records(reply) else 0
 
-    def rows(self, reply: Any) -> list[Record]:
+    def rows(self, reply: Any, parts: Parts) -> list[Record]:
         """Return the articles."""
-        return self._buying.io.endpoint.records(reply)
+        rows: list[Record] = []
+        with parts.part():
+            rows = self._buying.io.endpoint.records(reply)
+        self._total = total_of(reply)
+        self._came = None if parts.error else len(rows)
+        return rows
 
     def bought(self, rows: list[Record]) -> None:
-        """Note that the page is bought; a short one is the last."""
-        self._group.page = self._group.page + 1 if len(rows) == self._per_page else 0
+        """Note that the page is bought."""
+        group = self._group
+        pages = Pages(self._per_page, group.page, group.pages, group.seen)
+        is_last = pages.came(self._came, self._total)
+        group.page, group.pages, group.seen = 0 if is_last else pages.page, pages.pages, pages.seen
         place = self._buying.io.place
         published = [place.latest, *(moment(row.get("published_at")) for row in rows)]
         place.latest = max(filter(None, published), default=None)

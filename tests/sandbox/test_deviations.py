@@ -241,6 +241,20 @@ def test_an_answer_whose_rows_are_null(odd: Served) -> None:
     assert odd.client.search("people/bulk_match", details=[{"id": person}])["matches"] is None
 
 
+def test_an_answer_without_its_rows(odd: Served) -> None:
+    odd.sandbox.faults.add("rows_gone")
+    reply = contacts(odd.client)
+    assert "contacts" not in reply
+    assert reply["pagination"]["total_entries"] == 600
+
+
+def test_an_answer_without_pagination(odd: Served) -> None:
+    odd.sandbox.faults.add("total_absent", value="no_pagination")
+    reply = contacts(odd.client)
+    assert reply["pagination"] is None
+    assert reply["contacts"]
+
+
 def test_a_row_of_the_future_comes_first(odd: Served) -> None:
     odd.sandbox.faults.add("future_row", place=3)
     first = contacts(odd.client)["contacts"][0]
