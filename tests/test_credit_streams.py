@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo.api import client
-from tap_apollo.api.errors import MAX_TRIES, ApolloError, SyncError, decode
+from tap_apollo.api.errors import ApolloError, SyncError, decode
 from tap_apollo.readers.purchase import Purchase, Records
 from tap_apollo.readers.tolerance import MOST_FAILURES
 from tap_apollo.services import Services
@@ -585,7 +585,7 @@ class TestGoneAndUnknown:
         own.faults.add("error_in_200", action=PAYS_AT["people_enrichment"])
         run = buy(own, "people_enrichment")
         assert isinstance(run.error, SyncError)
-        assert booked(run.state) == 10 * MAX_TRIES
+        assert booked(run.state) == 10 * 2
 
     def test_conversations_without_insights_are_free_and_asked_for_again(self, own: Sandbox) -> None:
         paid = sum(one.insights for one in own.world.conversations)
@@ -1316,12 +1316,74 @@ class TestFaults:
         assert len(run.records["organization_enrichment"]) == 1
         assert booked(run.state) == 2
 
-    def test_a_lasting_fault_books_each_try_and_fails_the_stream(self, own: Sandbox) -> None:
-        own.faults.add("status", action="people/show", status=503)
+    @pytest.mark.parametrize("status", [408, 503])
+    def test_a_lasting_fault_books_both_tries_and_fails_the_stream(self, own: Sandbox, status: int) -> None:
+        own.faults.add("status", action="people/show", status=status, executed=True)
         run = buy(own, "person_details", "organization_details")
         assert isinstance(run.error, SyncError)
-        assert booked(run.state) == MAX_TRIES + 6
+        assert booked(run.state) == own.ledger.credits_spent == 2 + 6
         assert len(run.records["organization_details"]) == 6
+
+    def test_what_may_have_been_charged_is_sent_again_once_a_run_whichever_request_it_is(
+        self, own: Sandbox, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        own.faults.add("reset", action="people/show", after=2, times=1, executed=True)
+        own.faults.add("cut_body", action="people/show", after=5, times=1, executed=True)
+        first = buy(own, "person_details")
+        assert isinstance(first.error, SyncError)
+        assert len(first.records["person_details"]) == 5
+        assert own.ledger.credits_spent == booked(first.state) == 7
+        line = "Stream person_details failed: people/{id}: the connection broke. The request may have cost 1 credit,"
+        assert any(message.startswith(line) for message in caplog.messages)
+        second = buy(own, "person_details", state=first.state)
+        assert second.error is None
+        assert len(second.records["person_details"]) == 25
+
+    def test_ten_companies_whose_replies_are_lost_cost_twenty_a_run_at_most(self, own: Sandbox) -> None:
+        own.faults.add("reset", action=PAYS_AT["organization_enrichment"], executed=True)
+        domains = [own.world.people.company(serial).domain for serial in range(10)]
+        state = None
+        for run in (1, 2):
+            state = buy(own, "organization_enrichment", domains=domains, state=state).state
+            assert own.ledger.credits_spent == booked(state) == 20 * run
+
+    @pytest.mark.parametrize("tries", [1, 2])
+    def test_a_kill_in_any_try_is_counted_with_those_before(
+        self, own: Sandbox, tries: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The reply is lost, and the run dies before it knows what the request has cost: the STATE before it tells."""
+        own.faults.add("reset", action=PAYS_AT["organization_enrichment"], executed=True)
+        settings: dict[str, Any] = {
+            "domains": [own.world.people.company(serial).domain for serial in range(10)],
+            "credit_budget_per_cycle": 30,
+        }
+        sent, send = list[str](), client.Client._send
+
+        def dying(self: client.Client, request: Any, stream: str) -> Any:
+            try:
+                return send(self, request, stream)
+            finally:
+                if request.url.endswith("bulk_enrich"):
+                    sent.append(stream)
+                    if len(sent) == tries:
+                        raise KeyboardInterrupt
+
+        monkeypatch.setattr(client.Client, "_send", dying)
+        writer = _Keep()
+        tap = TapApollo(
+            config=config_for(own, **shopping(own, "organization_enrichment", **settings)), message_writer=writer
+        )
+        for name, stream in tap.streams.items():
+            stream.selected = name == "organization_enrichment"
+        with pytest.raises(KeyboardInterrupt):
+            tap.sync_all()
+        tap.services.session.close()
+        killed = Sync(writer.messages, None)
+        assert booked(killed.state) == own.ledger.credits_spent == 10 * tries
+        state = killed.state
+        for _ in range(3):
+            state = buy(own, "organization_enrichment", state=state, **settings).state
+        assert own.ledger.credits_spent == booked(state) == 30
 
     def test_a_redirect_may_have_been_charged(self, own: Sandbox) -> None:
         own.faults.add("redirect", action="people/show", executed=True)

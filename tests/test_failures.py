@@ -223,6 +223,15 @@ def test_a_lasting_fault_fails_its_stream_and_the_run_but_not_the_others(
     assert "server error (500)" in failures[0]
 
 
+@pytest.mark.parametrize("status", [408, 425])
+def test_a_request_that_is_refused_for_now_is_sent_again(own: Sandbox, status: int) -> None:
+    own.faults.add("status", action="users/search", status=status, times=2)
+    run = sync(own, "users")
+    assert run.error is None
+    assert run.records["users"]
+    assert own.ledger.as_dict()["statuses"][f"{status}"] == 2
+
+
 def test_an_unreachable_apollo_ends_the_run_at_once(caplog: pytest.LogCaptureFixture) -> None:
     run = sync_with({"api_key": "k", "api_url": "http://127.0.0.1:9/api/v1"})
     assert run.error is not None

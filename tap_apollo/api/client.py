@@ -82,7 +82,8 @@ class Client:
         self._services = services
         self._config = services.config
         self._said = set[tuple[str, str]]()
-        self._saying = threading.Lock()
+        self._has_risked = False
+        self._once = threading.Lock()
 
     def send(self, call: Call) -> Any:
         """Ask, again if a fault may pass, while other streams work, and return the reply, decoded.
@@ -91,23 +92,47 @@ class Client:
             ApolloError: Apollo refuses it.
             LimitReachedError: What it may cost does not fit the limits; nothing was sent.
             WaitTooLongError: A rate window is closed for longer than the run may wait; nothing was sent.
+            PassingError: The fault did not pass, and the request may have been charged.
             RetriableAPIError: The fault did not pass.
             requests.RequestException: There is no answer.
         """
         services = self._services
+
+        def may_be_charged(error: BaseException) -> bool:
+            return call.worst > 0 and not never_arrived(error)
+
+        def gives_up(error: Exception) -> bool:
+            return may_be_charged(error) and not self._risks_another()
+
         with services.writer.released(), services.slots.alone_at_first():
             try:
-                return self.retrying(self._paid, call.stream)(self._prepared(call), call)
+                return self.retrying(self._paid, call.stream, gives_up)(self._prepared(call), call)
             except (RetriableAPIError, requests.RequestException) as error:
                 if services.reached or not never_connected(error):
                     services.slots.answered()  # somebody is there: let the other streams try
-                    raise
+                    if not may_be_charged(error):
+                        raise
+                    raise PassingError(
+                        f"{call.endpoint.path}: {self.describe(error)}. The request may have cost "
+                        f"{counted(call.worst, 'credit')}, and counts so; only one such request is sent again in a run."
+                    ) from error
                 services.report.fatal = ApolloError(
                     f"Apollo cannot be reached at {self._address}: check `api_url` and the network.",
                 )
                 raise services.report.fatal from error
 
-    def retrying(self, function: Callable[..., Any], stream: str) -> Callable[..., Any]:
+    def _risks_another(self) -> bool:
+        """Whether to send again what may have been charged: the first time in a run, whichever request it is."""
+        with self._once:
+            risks, self._has_risked = not self._has_risked, True
+        return risks
+
+    def retrying(
+        self,
+        function: Callable[..., Any],
+        stream: str,
+        gives_up: Callable[[Exception], bool] = lambda _: False,
+    ) -> Callable[..., Any]:
         """Return a function that is tried again after faults that may pass: after 1, 2, 4 and 8 s.
 
         Unlike the SDK's decorator, without the log lines of ``backoff`` itself, which hold the query.
@@ -115,6 +140,7 @@ class Client:
         Args:
             function: What to try.
             stream: Whom the lines about it name.
+            gives_up: Whether a fault is not to be tried again, though it may pass.
         """
 
         def tell(details: Details) -> None:
@@ -133,6 +159,7 @@ class Client:
             max_tries=1 if self._services.discovering else self.max_tries,
             jitter=backoff.random_jitter,
             on_backoff=tell,
+            giveup=gives_up,
             logger=None,
         )(function)
 
@@ -163,7 +190,7 @@ class Client:
         return services.session.prepare_request(request)
 
     def _paid(self, request: requests.PreparedRequest, call: Call) -> Any:
-        """Try once, and pay: reserve, STATE, send, settle. A second try has to fit the limits again."""
+        """Try once, and pay: reserve, STATE, send, settle. A second try does so again, and has to fit the limits."""
         if not call.worst:
             return decode(self._authorized(request, call))
         services = self._services
@@ -262,7 +289,7 @@ class Client:
         except ValueError:  # which `decode` says
             return
         response.decoded = reply  # type: ignore[attr-defined]
-        with self._saying:
+        with self._once:
             lines = [line for line in said if (call.stream, line) not in self._said]
             self._said.update((call.stream, line) for line in lines)
         for line in lines:

@@ -156,7 +156,8 @@ def raise_for_reply(response: requests.Response, endpoint: Endpoint, credential:
         CredentialsError: 401.
         ForbiddenError: 403 from Apollo itself, or its twin, a 422 with code API_INACCESSIBLE.
         RateLimitedError: 429.
-        TransientError: 5xx, an HTML page from the proxy, a body that is not JSON or is an error in spite of its status.
+        TransientError: 408, 425, 5xx, an HTML page from the proxy, a body that is not JSON or is an error in spite
+            of its status.
         GoneError: The record is not there, in words that the endpoint declares.
         NotFoundError: Any other 404 or 410.
         RequestError: Any other refusal; of redirects, RedirectError.
@@ -178,6 +179,8 @@ def raise_for_reply(response: requests.Response, endpoint: Endpoint, credential:
         raise CredentialsError(f"Apollo does not accept the credentials ({named}): {reason}.")
     if refused_for(response) is not None:
         raise RateLimitedError("rate limit reached (429)", response)
+    if status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}:
+        raise TransientError(f"refused for now ({status})", response)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise TransientError(f"server error ({status})", response)
     if status == HTTPStatus.FORBIDDEN and _is_html(response):
