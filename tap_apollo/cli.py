@@ -136,8 +136,10 @@ def bookmarks_of(state: Any) -> dict[str, Any]:
         raise SettingsError(
             f"{wanted}: that is in its `{path[1:]}`. Take it out, as by `jq {path} state.json > unwrapped.json`."
         )
-    names = [f"`{name}`" for name in inner if _NAME.fullmatch(name)][:3] if isinstance(inner, dict) else []
-    found = f", but has {', '.join(names)}" if names and bookmarks is None else ""
+    others = (
+        [name for name in inner if _NAME.fullmatch(name) and name != "bookmarks"] if isinstance(inner, dict) else []
+    )
+    found = f", but has {', '.join(f'`{name}`' for name in others[:3])}" if others and bookmarks is None else ""
     raise SettingsError(f"{wanted}{found}: {REPAIR['--state']}.")
 
 
