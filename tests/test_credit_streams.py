@@ -23,7 +23,7 @@ from tap_apollo.readers.purchase import Purchase, Records
 from tap_apollo.readers.tolerance import MOST_FAILURES
 from tap_apollo.services import Services
 from tap_apollo.singer.conform import Conformed
-from tap_apollo.streams import CREDIT_STREAMS
+from tap_apollo.streams import CREDIT_STREAMS, exports
 from tap_apollo.streams.exports import Exports
 from tap_apollo.tap import TapApollo
 from tests.singer import Sync, _Keep, config_for, sync
@@ -1080,6 +1080,24 @@ class TestExports:
             assert run.error is None
             assert entries(bookmark(run.state, "conversation_exports")["ended"]) == [[export_id]]
             assert "was not ready after 7 days and is given up" in caplog.text
+
+    def test_a_window_that_turns_out_empty_is_passed(self, own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(exports, "count_of", lambda *_: 3)
+        run = buy(own, "conversation_exports", start_date=f"{days_ago(1)}T00:00:00Z")
+        assert run.error is None
+        assert not run.records["conversation_exports"]
+        assert place(run.state, "conversation_exports")["exported_until"][:10] == f"{days_ago(0)}"
+        assert own.ledger.credits_spent == booked(run.state) == 0
+
+    def test_one_that_cannot_be_fetched_stays_for_the_next_run_and_stops_no_other(self, own: Sandbox) -> None:
+        own.faults.add("hollow", action="conversations/show_export", times=1)
+        first = buy(own, "conversation_exports", credit_budget=6, max_pages={"conversation_exports": 2})
+        assert isinstance(first.error, SyncError)
+        assert first.records["conversation_exports"]
+        second = buy(own, "conversation_exports", state=first.state)
+        assert second.error is None
+        assert len(keys("conversation_exports", [first, second])) == 10
+        assert max(charged(own).values()) == 1
 
 
 class TestNews:

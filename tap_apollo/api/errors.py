@@ -201,9 +201,10 @@ def _refused(said: _Refusal, status: int, named: str, endpoint: Endpoint, creden
     missing = f"Apollo does not have what {path} was asked for ({named})."
     if words := [one for one in endpoint.gone.get(status, ()) if one in said.text or one == said.code]:
         return GoneError(missing, status, said.code or None, doubtful=_NOWHERE in words)
-    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
+    why = _why(said.text)
+    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE} and not why:
         return NotFoundError(missing, status) if "{id}" in path else not_there(endpoint, status)
-    return RequestError(f"Apollo refuses the request to {path} ({named}){_why(said.text)}.")
+    return RequestError(f"Apollo refuses the request to {path} ({named}){why}.")
 
 
 #: What Apollo says of a path that it does not have, and of a deal.
@@ -241,6 +242,8 @@ def _why(said: str) -> str:
     """Return what is wrong with a request, if Apollo says it in words that are known."""
     if "invalid metric type" in said:
         return ": it names a metric that Apollo does not know"
+    if "unable to find user to send notification email" in said:
+        return ": it tells a user of the team, and the `email` of user_profile is not one's; use the key of a user"
     missing = re.search(r"param is missing or the value is empty: (\w+)", said)
     return f": it lacks `{missing[1]}`" if missing else ""
 

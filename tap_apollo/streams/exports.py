@@ -12,11 +12,12 @@ import requests
 from typing_extensions import override
 
 from tap_apollo.api import mending
-from tap_apollo.api.endpoint import GET, POST
-from tap_apollo.api.errors import GoneError, RequestError, TransientError
+from tap_apollo.api.client import UNREADABLE
+from tap_apollo.api.endpoint import GET, POST, id_of
+from tap_apollo.api.errors import CredentialsError, ForbiddenError, GoneError, RequestError, TransientError
 from tap_apollo.credits import CONVERSATION, Price
 from tap_apollo.paging.windows import FLOOR
-from tap_apollo.readers.purchase import Order, Purchase
+from tap_apollo.readers.purchase import Job, Order, Purchase
 from tap_apollo.singer.conform import now, timestamp
 from tap_apollo.singer.memory import BuysExports, ExportOrder, Moment, entries, expire
 from tap_apollo.singer.stream import ApolloStream
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
 
     from tap_apollo.readers.io import StreamIO
-    from tap_apollo.readers.purchase import Buying, Job
+    from tap_apollo.readers.purchase import Buying, Parts
 
 #: Where an export can be downloaded once it is ready.
 FIND_EXPORT = GET(
@@ -77,22 +78,26 @@ class Exports(Purchase):
         forgotten = buying.today - datetime.timedelta(days=self.forgotten)
         expire(remembered.pending, forgotten)
         expire(remembered.ended, forgotten)
-        while (start := next_start(buying)) < last_end(buying):
-            end, count = window(buying, start, last_end(buying))
-            if count:
-                buying.left = f"conversations from {start:%Y-%m-%d} on"
-                export_id = _export(buying, start, end, count)
-                order = ExportOrder(Moment(start.isoformat()), Moment(end.isoformat()), Moment(now()), count)
-                buying.entry(remembered.pending, dict[str, ExportOrder]())[export_id] = order
-            buying.io.place.exported_until = Moment(end.isoformat())
+        for job in self.jobs.of(buying):
+            yield from self._done(job, buying)
             buying.io.save()
-            if count:
-                yield from self._fetched(export_id, order, buying)
+            if isinstance(job, _Window) and job.ordered:
+                yield from self._fetched(*job.ordered, buying)
 
     def _fetched(self, export_id: str, order: ExportOrder, buying: Buying) -> Iterator[list[Record]]:
         """Yield the row of an export if it is ready."""
         io, day = buying.io, datetime.date.fromisoformat(order.requested_at[:10])
-        age, rows = buying.today - day, self._download(export_id, io)
+        age = buying.today - day
+        try:
+            rows = self._download(export_id, io)
+        except (CredentialsError, ForbiddenError):
+            raise
+        except UNREADABLE as error:  # it may be ready all the same: the next run asks, and this one goes on
+            io.tolerance.note_failed(error)
+            reason = io.services.client.why(error)
+            io.report.failed(io.name, f"the export {export_id}, which is paid for, cannot be fetched yet: {reason}")
+            return
+        io.tolerance.note_read()
         if rows is None:
             if age.days > self.kept:
                 self._ended(export_id, buying)
@@ -152,9 +157,11 @@ class _Windows:
     sources = (Conversations, UserProfile)
     remembers = BuysExports
 
-    def of(self, buying: Buying) -> Iterator[Job]:  # noqa: ARG002
-        """Yield nothing: exports are ordered by their own program."""
-        yield from ()
+    def of(self, buying: Buying) -> Iterator[Job]:
+        """Yield the windows, up to yesterday."""
+        while (start := next_start(buying)) < last_end(buying):
+            end, count = window(buying, start, last_end(buying))
+            yield _Window(buying, start, end, count)
 
     def to_buy(self, buying: Buying) -> tuple[int, bool]:
         """Return how many conversations are not exported."""
@@ -162,6 +169,70 @@ class _Windows:
 
     def summary(self, buying: Buying) -> None:
         """Report nothing."""
+
+
+class _Window(Job):
+    """The order of one export.
+
+    Attributes:
+        ordered: Its id, and what was ordered; None: there is nothing to fetch.
+    """
+
+    def __init__(self, buying: Buying, start: datetime.datetime, end: datetime.datetime, count: int) -> None:
+        self._buying = buying
+        self._start = start
+        self._end = end
+        self._count = count
+        self._id: str | None = None
+        self.ordered: tuple[str, ExportOrder] | None = None
+        if count:
+            buying.left = f"conversations from {start:%Y-%m-%d} on"
+        else:
+            self._pass()
+
+    def order(self) -> Order | None:
+        """Return the order, unless the window is done."""
+        if next_start(self._buying) >= self._end:
+            return None
+        profiles = self._buying.io.lookup(UserProfile)
+        with UserProfile.endpoint.parsing():
+            notified = profiles[0]["email"]  # Apollo asks for a member of the team
+        body = {"start_time": _second(self._start), "end_time": _second(self._end), "email": notified}
+        return Order(self._count * self._buying.price.credits, body)
+
+    def cost(self, reply: Any) -> int:  # noqa: ARG002
+        """Return the worst case: what it did cost its rows will tell."""
+        return self._count * self._buying.price.credits
+
+    def rows(self, reply: Any, parts: Parts) -> list[Record]:
+        """Return nothing yet: the rows are fetched when they are ready."""
+        with parts.part():
+            self._id = id_of(reply["export_id"])
+            if self._id is None:
+                raise LookupError("an export without an id")
+        return []
+
+    def bought(self, rows: list[Record]) -> None:  # noqa: ARG002
+        """Note the order, by which its rows can be fetched."""
+        if self._id is not None:
+            start, end = Moment(self._start.isoformat()), Moment(self._end.isoformat())
+            order = ExportOrder(start, end, Moment(now()), self._count)
+            self._buying.entry(self._buying.io.remembered.pending, dict[str, ExportOrder]())[self._id] = order
+            self.ordered = self._id, order
+        self._pass()
+
+    def refused(self, error: RequestError) -> None:
+        """Go on if there are no conversations after all.
+
+        Raises:
+            RequestError: The order is refused for another reason.
+        """
+        if not isinstance(error, GoneError):
+            raise error
+        self._pass()
+
+    def _pass(self) -> None:
+        self._buying.io.place.exported_until = Moment(self._end.isoformat())
 
 
 def last_end(buying: Buying) -> datetime.datetime:
@@ -197,25 +268,10 @@ def window(buying: Buying, start: datetime.datetime, end: datetime.datetime) -> 
 def count_of(buying: Buying, start: datetime.datetime, end: datetime.datetime) -> int:
     """Return how many conversations a window holds, which is free to ask."""
     source = buying.io.of(Conversations)
-    span = {"start": _second(start), "end": _second(end - datetime.timedelta(seconds=1))}
+    span = {"start": _second(start), "end": _second(end)}  # both ends are within, so no moment is between two windows
     reply = source.ask({"date_range": span, "page": 1, "per_page": 1, "num_fetch_result": 1})
     with source.endpoint.parsing():
         return int(reply["pagination"]["total_entries"])
-
-
-def _export(buying: Buying, start: datetime.datetime, end: datetime.datetime, count: int) -> str:
-    """Order an export, and return its id."""
-    profiles = buying.io.lookup(UserProfile)
-    with UserProfile.endpoint.parsing():
-        notified = profiles[0]["email"]  # Apollo asks for a member of the team
-    body = {
-        "start_time": _second(start),
-        "end_time": _second(end - datetime.timedelta(seconds=1)),
-        "email": notified,
-    }
-    reply = buying.send(Order(count * buying.price.credits, body))  # what it did cost its rows will tell
-    with buying.io.endpoint.parsing():
-        return str(reply["export_id"])
 
 
 def downloaded(address: str, timeout: int) -> tuple[Any, list[str]]:
@@ -241,7 +297,11 @@ class ConversationExports(ApolloStream):
     """One export per window of whole days up to yesterday, each as large as the budget allows."""
 
     name = "conversation_exports"
-    endpoint = POST("conversations/export", oauth="conversations_export")
+    endpoint = POST(
+        "conversations/export",
+        oauth="conversations_export",
+        gone={404: ("unable to find conversations within the given time range",)},
+    )
     primary_keys = ("export_id",)
     reads = Exports()
 
