@@ -21,7 +21,8 @@ from apollo_sandbox import Sandbox, Settings, errors
 from apollo_sandbox.errors import ApiError
 from scripts.write_docs import ROOT
 from tap_apollo.api import client
-from tap_apollo.api.errors import decode
+from tap_apollo.api.errors import SettingsError, decode
+from tap_apollo.cli import bookmarks_of
 from tap_apollo.credits import SPENDING
 from tap_apollo.streams import CREDIT_STREAMS
 from tests.meltano import MELTANO, environment, meltano
@@ -124,6 +125,18 @@ def out_of_credits(own: Sandbox) -> Iterator[Sync]:
         assert other.ledger.credits_spent == 0
 
 
+def unchecked(own: Sandbox) -> Iterator[Sync]:
+    yield sync(
+        own,
+        "person_details",
+        credit_streams=["person_details"],
+        person_ids=["5f0000000000000000000000"],
+        credit_budget=100,
+        credit_reserve=10,
+    )
+    assert own.ledger.credits_spent == 0
+
+
 def short_count(own: Sandbox) -> Iterator[Sync]:
     own.faults.add("total", action="contacts/search", by=3)
     run = sync(own, "contacts")
@@ -200,7 +213,8 @@ SITUATIONS: dict[str, Situation] = {
     "403: the plan does not include it": ({"plan": "free", "paid_only": ("tasks/search",)}, skipped),
     "A wait that is too long": ({"limit": ("contacts/search=200/2/0",)}, waiting),
     "429, again and again": ({}, always_refused),
-    "A budget is used up": ({}, over_budget),
+    "A budget is used up": ({"now": "real"}, over_budget),
+    "A limit that cannot be checked": ({"forbid": ("usage_stats/credit_usage_stats",)}, unchecked),
     "The team is out of credits": ({"credits": 3}, out_of_credits),
     "A count falls short": ({}, short_count),
     "Another account": ({}, another_account),
@@ -212,8 +226,8 @@ SITUATIONS: dict[str, Situation] = {
     "Upgrades": ({}, older_states),
 }
 
-#: Shown by the tests below: one needs a clock, the others need Meltano.
-ELSEWHERE = {"A long wait", "A killed run blocks the next", "The loader dies"}
+#: Shown by the tests below: one is no run, one needs a clock, the others need Meltano.
+ELSEWHERE = {"A state that is not one", "A long wait", "A killed run blocks the next", "The loader dies"}
 
 
 @pytest.fixture
@@ -244,6 +258,11 @@ class TestMessages:
         with Sandbox(settings, monotonic=clock.monotonic).serve() as own:
             assert len(sync(own, "contacts", custom_fields="raw").records["contacts"]) >= 250
         assert {*MESSAGES["A long wait"]} <= {plain(line) for line in caplog.messages}
+
+    def test_a_state_that_is_not_one_is_told(self) -> None:
+        with pytest.raises(SettingsError) as raised:
+            bookmarks_of({"completed": {"singer_state": {"bookmarks": {"contacts": {}}}}})
+        assert {plain(raised.value.message)} == {*MESSAGES["A state that is not one"]}
 
     def test_every_section_with_a_message_is_tried(self) -> None:
         assert MESSAGES.keys() == SITUATIONS.keys() | ELSEWHERE
