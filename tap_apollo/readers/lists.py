@@ -293,11 +293,7 @@ class NewestFirst(_MostRecentFirst):
 
     @override
     def begin(self, io: StreamIO, place: ListPlace[Any]) -> None:
-        """Give up a place whose bookmark is yet to come, as by a clock that was ahead, or whose `start_date` was."""
-        if any(mark and mark > io.began for mark in (place.covered, *(one.mark for one in place.resume_points))):
-            place.become(ListPlace())
-        is_new = place.covered is None and not place.resume_points
-        place.begin(io.start, anew=is_new or bool(io.start and place.covered and io.start > place.covered))
+        place.begin_walk(io.start, io.began)
 
     @override
     def mark(self, io: StreamIO, value: str) -> TimeMark:

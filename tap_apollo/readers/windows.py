@@ -89,11 +89,7 @@ class WindowPass:
         """Begin where the place says."""
         self._io = io
         self._place: WindowPlace = io.place
-        if any(moment and moment > io.began for moment in (self._place.bookmark, self._place.began)):
-            self._place.become(WindowPlace())  # yet to come, as by a clock that was ahead
-        bookmark = self._place.bookmark
-        is_new = bookmark is None and self._place.resume_point is None
-        self._place.begin(io.start, anew=is_new or bool(io.start and bookmark and io.start > bookmark))
+        self._place.begin_walk(io.start, io.began)
         self._before = place = copy.copy(self._place)
         self._latest = [*place.latest]  # of the runs that the walk was begun in, too
         heapq.heapify(self._latest)

@@ -84,6 +84,23 @@ class Form(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         if anew:
             cast("Any", self).since = start and Moment(start)
 
+    @property
+    def moments(self) -> list[str]:
+        """The moments from or up to which a walk in an order of time has read."""
+        return []
+
+    def begin_walk(self, start: str | None, now: str) -> None:
+        """Begin a run of such a walk; a place that tells of what is yet to come, as of a clock ahead, is given up.
+
+        Args:
+            start: The moment from which on it reads; None: everything.
+            now: When the run begins.
+        """
+        if any(one > now for one in self.moments):
+            self.become(type(self)())
+        reached = self.shown
+        self.begin(start, anew=not self.moments or bool(start and reached and start > reached))
+
 
 # Places
 
@@ -125,6 +142,11 @@ class ListPlace(Form, Generic[M]):
     def shown(self) -> str | None:
         """The moment that the list was read down from."""
         return self.covered if isinstance(self.covered, str) else None
+
+    @property
+    def moments(self) -> list[str]:
+        """The marks of the walks."""
+        return [one for one in (self.covered, *(one.mark for one in self.resume_points)) if isinstance(one, str)]
 
     def note_resume_point(self, resume_points: list[ResumePoint]) -> None:
         """Note where the walk stands, the latest first."""
@@ -183,6 +205,11 @@ class WindowPlace(Form):
     def shown(self) -> str | None:
         """The bookmark."""
         return self.bookmark
+
+    @property
+    def moments(self) -> list[str]:
+        """The bookmark, and when the walk began that is stopped."""
+        return [one for one in (self.bookmark, self.began) if one]
 
     def note_resume_point(self, resume_point: WindowResumePoint) -> None:
         """Note where the walk stands."""
