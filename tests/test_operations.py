@@ -7,10 +7,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import sqlite3
 import subprocess
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -25,7 +23,7 @@ from tap_apollo.api.errors import SettingsError, decode
 from tap_apollo.cli import bookmarks_of
 from tap_apollo.credits import SPENDING
 from tap_apollo.streams import CREDIT_STREAMS
-from tests.meltano import MELTANO, environment, meltano
+from tests.meltano import MELTANO, environment, kill_when, meltano, state_of
 from tests.pace import Clock
 from tests.singer import Sync, config_for, sync, sync_with
 from tests.states import place, placed
@@ -369,10 +367,7 @@ class TestThroughMeltano:
     ) -> None:
         before = bookmarks(project)
         assert f"calls: {own.counts()['calls']} of" in follow("refresh", project, settings)
-        printed = subprocess.run(
-            [*MELTANO, "state", "get", STATE_ID], cwd=project, capture_output=True, text=True, check=True
-        ).stdout
-        after = json.loads(printed)["singer_state"]["bookmarks"]
+        after = state_of(project, STATE_ID)["singer_state"]["bookmarks"]
         assert after.pop("calls")["place"][0]["walked_at"] > before.pop("calls")["place"][0]["walked_at"]
         assert after == before
 
@@ -411,18 +406,7 @@ class TestThroughMeltano:
     ) -> None:
         own.reset()
         own.faults.add("slow", seconds=60, action="users/search")
-        with subprocess.Popen(
-            [*MELTANO, "run", *PIPELINE],
-            cwd=project,
-            env=environment(settings),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as process:
-            while not own.ledger.as_dict()["requests_total"]:
-                assert process.poll() is None
-                time.sleep(0.1)
-            os.killpg(process.pid, signal.SIGKILL)
+        kill_when(lambda: bool(own.ledger.as_dict()["requests_total"]), project, "run", *PIPELINE, **settings)
         own.faults.clear()
 
         message, freed = MESSAGES["A killed run blocks the next"]

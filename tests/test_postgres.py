@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import subprocess
-import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +14,7 @@ from psycopg import sql
 from apollo_sandbox import Sandbox, Settings
 from tap_apollo import schemas
 from tap_apollo.streams import STREAMS
-from tests.meltano import MELTANO, environment, meltano
+from tests.meltano import kill_when, meltano
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,21 +67,13 @@ class Nights:
 
     def run_until(self, action: str, requests: int) -> None:
         """Run, and kill everything when an endpoint has been asked so often."""
-        process = subprocess.Popen(
-            [*MELTANO, "run", *self._job],
-            cwd=self.project,
-            env=environment(self._settings),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        kill_when(
+            lambda: self.sandbox.ledger.as_dict()["requests"].get(action, 0) >= requests,
+            self.project,
+            "run",
+            *self._job,
+            **self._settings,
         )
-        deadline = time.monotonic() + 120
-        while self.sandbox.ledger.as_dict()["requests"].get(action, 0) < requests:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
     def ask(self, query: str, **names: str) -> list[tuple[Any, ...]]:
         composed = sql.SQL(query).format(

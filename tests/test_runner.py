@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -15,7 +12,7 @@ import duckdb
 import pytest
 
 from apollo_sandbox import Sandbox, Settings
-from tests.meltano import MELTANO, environment, meltano
+from tests.meltano import kill_when, meltano, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +75,7 @@ def test_after_a_full_refresh_that_ended_early_the_next_runs_read_the_rest(
     else:
         own.faults.add("slow", seconds=60, action="contacts/show", after=120)
         often = {"TARGET_DUCKDB_BATCH_SIZE_ROWS": "50", "TARGET_DUCKDB_FLUSH_ALL_STREAMS": "true"}
-        run_until_slow(project, own, ["run", "--full-refresh", *job], {**settings, **often})
+        kill_when(lambda: kept_waiting(own), project, "run", "--full-refresh", *job, **settings, **often)
         own.faults.clear()
     assert any(arrived(warehouse, stream) < whole for stream, whole in sizes(own).items())
 
@@ -86,7 +83,7 @@ def test_after_a_full_refresh_that_ended_early_the_next_runs_read_the_rest(
         meltano(project, "run", "--force", *job, **settings)
     assert {stream: arrived(warehouse, stream) for stream in STREAMS} == sizes(own)
     state_id = f"sandbox:tap-apollo-to-target-duckdb:{suffix}"
-    assert set(json.loads(printed_state(project, state_id))["singer_state"]["bookmarks"]) >= set(STREAMS)
+    assert set(state_of(project, state_id)["singer_state"]["bookmarks"]) >= set(STREAMS)
 
 
 def sizes(own: Sandbox) -> dict[str, int]:
@@ -101,33 +98,9 @@ def arrived(warehouse: Path, stream: str) -> int:
     return int(counted[0][0])
 
 
-def printed_state(project: Path, state_id: str) -> str:
-    done = subprocess.run(
-        [*MELTANO, "state", "get", state_id],
-        cwd=project,
-        env=environment({}),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
-
-
-def run_until_slow(project: Path, own: Sandbox, arguments: list[str], settings: dict[str, str]) -> None:
-    """Run, and kill everything once the sandbox keeps the tap waiting."""
-    process = subprocess.Popen(
-        [*MELTANO, *arguments],
-        cwd=project,
-        env=environment(settings),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while not own.faults.as_list()[0]["fired"]:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(2)  # for the target to read what came before
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def kept_waiting(own: Sandbox) -> bool:
+    """Whether the sandbox keeps the tap waiting, and the target has had time to read what came before."""
+    if not own.faults.as_list()[0]["fired"]:
+        return False
+    time.sleep(2)
+    return True
